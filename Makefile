@@ -1,0 +1,48 @@
+# The two commands are `make quickstart` and `make test`; both do all set-up themselves, and cost seconds the second time.
+.PHONY: quickstart test build setup lint light sim-cases help
+.DEFAULT_GOAL := help
+
+CARGO := cargo
+export CARGO_BUILD_JOBS ?= $(shell nproc)
+
+help:
+	@echo "make quickstart   set up, build, and train a Mixture-of-Experts model on Shakespeare"
+	@echo "make test         set up, build, and run every test"
+	@echo "make build        target/release/dsctl and target/release/ds-worker"
+	@echo "make light        build and test all that needs no LibTorch"
+	@echo "make lint         formatting and clippy, warnings denied"
+
+setup:
+	@./setup
+
+build: setup
+	@echo "build: dsctl and ds-worker (minutes the first time)"
+	@$(CARGO) build --quiet --release --workspace --bins
+
+quickstart: build
+	@echo "quickstart: four workers, pipeline 2 x expert 2, on deploy/jobs/quickstart.yaml"
+	@target/release/dsctl launch deploy/jobs/quickstart.yaml
+
+test: build .venv-clients/.complete
+	@echo "test: every package"
+	@tests/run
+
+# A foreign gRPC client, for one test.
+.venv-clients/.complete:
+	@echo "test: installing Python's gRPC client into .venv-clients"
+	@python3 -m venv .venv-clients
+	@.venv-clients/bin/pip install -q --disable-pip-version-check grpcio==1.76.0 grpcio-reflection==1.76.0
+	@touch $@
+
+# What a login node or a laptop needs: no LibTorch, no C++.
+LIGHT := -p ds-topology -p ds-arch -p ds-checkpoint -p ds-data -p ds-plan -p ds-proto -p ds-coordinator
+light:
+	@$(CARGO) test --release $(LIGHT)
+
+# Flow simulations of a folder, against what other simulators found: make sim-cases SIM_CASES=DIR
+sim-cases:
+	@SIM_CASES=$(SIM_CASES) $(CARGO) test --release -p ds-topology --test sim_cases
+
+lint: setup
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --release --workspace --all-targets -- -D warnings

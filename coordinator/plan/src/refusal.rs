@@ -1,0 +1,131 @@
+//! What a plan refuses. The spec's reader finds the same faults earlier, all at once and with their lines; this is the
+//! last door, for specs that were built or changed in memory.
+
+use crate::spec::JobSpec;
+
+/// Why a spec has no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing can be divided by zero.
+    #[error("{field} is 0, at least 1 is needed")]
+    Zero {
+        /// The key path.
+        field: &'static str,
+    },
+    /// The number of ranks does not fit.
+    #[error(
+        "parallel: pipeline {pipeline} x data {data} x context {context} x tensor {tensor} is more than {most} ranks"
+    )]
+    TooManyRanks {
+        /// Axis.
+        pipeline: u32,
+        /// Axis.
+        data: u32,
+        /// Axis.
+        context: u32,
+        /// Axis.
+        tensor: u32,
+        /// The limit.
+        most: u32,
+    },
+    /// Expert groups are cut from data × context.
+    #[error(
+        "parallel: expert {expert} must divide data {data} x context {context}, since experts are spread over them"
+    )]
+    ExpertsDoNotDivide {
+        /// Axis.
+        expert: u32,
+        /// Axis.
+        data: u32,
+        /// Axis.
+        context: u32,
+    },
+    /// Expert ranks hold equal runs.
+    #[error("parallel: expert {expert} must divide model.moe.n_experts {n_experts}, since every rank holds as many")]
+    ExpertsLeftOver {
+        /// Axis.
+        expert: u32,
+        /// Of a layer.
+        n_experts: u32,
+    },
+    /// Every stage has a layer.
+    #[error("parallel: pipeline {pipeline} needs as many layers, model.n_layers is {n_layers}")]
+    TooFewLayers {
+        /// Axis.
+        pipeline: u32,
+        /// Main layers.
+        n_layers: u32,
+    },
+    /// Every rank has as many microbatches.
+    #[error("train: batch {batch} must be a multiple of data {data} x microbatch {microbatch}")]
+    BatchDoesNotDivide {
+        /// Sequences of a step.
+        batch: u32,
+        /// Axis.
+        data: u32,
+        /// Sequences of a microbatch.
+        microbatch: u32,
+    },
+    /// Every context rank has as many tokens.
+    #[error("train: sequence {sequence} must be a multiple of parallel.context {context}")]
+    SequenceDoesNotDivide {
+        /// Tokens.
+        sequence: u32,
+        /// Axis.
+        context: u32,
+    },
+    /// There is nothing to do.
+    #[error("train has {phases} phases, exactly 1 is planned for now")]
+    Phases {
+        /// How many there are.
+        phases: usize,
+    },
+}
+
+// Far more than any cluster has GPUs, and small enough that a plan's tables fit in memory.
+pub(crate) const MOST_RANKS: u32 = 1 << 16;
+
+/// Checks the spec and gives the number of microbatches of a rank's step.
+pub(crate) fn refuse(spec: &JobSpec) -> Result<u32, PlanError> {
+    let [phase] = spec.train.as_slice() else { return Err(PlanError::Phases { phases: spec.train.len() }) };
+    let parallel = &spec.parallel;
+    let (pipeline, data, context, tensor) = (parallel.pipeline, parallel.data, parallel.context, parallel.tensor);
+    for (field, value) in [
+        ("parallel.pipeline", pipeline),
+        ("parallel.data", data),
+        ("parallel.context", context),
+        ("parallel.tensor", tensor),
+        ("parallel.expert", parallel.expert),
+        ("train.batch", phase.batch),
+        ("train.microbatch", phase.microbatch),
+        ("train.sequence", phase.sequence),
+        ("model.n_layers", spec.model.n_layers),
+        ("model.moe.n_experts", spec.model.moe.n_experts),
+    ] {
+        if value == 0 {
+            return Err(PlanError::Zero { field });
+        }
+    }
+    let n_ranks = [data, context, tensor].iter().try_fold(pipeline, |n, &axis| n.checked_mul(axis));
+    if n_ranks.is_none_or(|n| n > MOST_RANKS) {
+        return Err(PlanError::TooManyRanks { pipeline, data, context, tensor, most: MOST_RANKS });
+    }
+    let (expert, n_experts, n_layers) = (parallel.expert, spec.model.moe.n_experts, spec.model.n_layers);
+    if !(data * context).is_multiple_of(expert) {
+        return Err(PlanError::ExpertsDoNotDivide { expert, data, context });
+    }
+    if !n_experts.is_multiple_of(expert) {
+        return Err(PlanError::ExpertsLeftOver { expert, n_experts });
+    }
+    if pipeline > n_layers {
+        return Err(PlanError::TooFewLayers { pipeline, n_layers });
+    }
+    if !phase.sequence.is_multiple_of(context) {
+        return Err(PlanError::SequenceDoesNotDivide { sequence: phase.sequence, context });
+    }
+    let (batch, microbatch) = (phase.batch, phase.microbatch);
+    data.checked_mul(microbatch)
+        .filter(|&n| batch.is_multiple_of(n))
+        .map(|n| batch / n)
+        .ok_or(PlanError::BatchDoesNotDivide { batch, data, microbatch })
+}

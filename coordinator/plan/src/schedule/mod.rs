@@ -1,0 +1,75 @@
+//! The order of work in a pipeline, as data: a list of actions per pipeline coordinate. The worker executes it, a
+//! simulator times it, `dsctl plan` draws it, tests prove its laws.
+
+mod deadlock;
+mod draw;
+mod live;
+mod one_f_one_b;
+mod timeline;
+mod transfers;
+
+use serde::{Deserialize, Serialize};
+
+pub use deadlock::deadlock;
+pub use draw::draw;
+pub use live::peak_live;
+pub use one_f_one_b::one_f_one_b;
+pub use timeline::{Span, Stuck, Timeline, timeline};
+pub use transfers::{Payload, Transfer, transfers};
+
+/// A run of layers, in the order of the model; stage 0 embeds, the last one scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StageId(pub u32);
+
+/// A microbatch of one step, from zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Microbatch(pub u32);
+
+/// What is done to a microbatch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Pass {
+    /// Activations.
+    Forward,
+    /// Input and weight gradients together.
+    Backward,
+    /// Input gradients only.
+    BackwardInput,
+    /// The weight gradients that `BackwardInput` put off.
+    BackwardWeight,
+}
+
+/// One pass of one microbatch through one stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Piece {
+    /// Where.
+    pub stage: StageId,
+    /// Of what.
+    pub microbatch: Microbatch,
+    /// Which way.
+    pub pass: Pass,
+}
+
+/// What a rank does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Action {
+    /// One piece alone.
+    One(Piece),
+    /// The communication of each half hides behind the computation of the other.
+    Overlapped {
+        /// Of one microbatch.
+        forward: Piece,
+        /// Of another.
+        backward: Piece,
+    },
+}
+
+impl Action {
+    /// The pieces, in order.
+    pub fn pieces(self) -> impl Iterator<Item = Piece> {
+        let (first, second) = match self {
+            Self::One(piece) => (piece, None),
+            Self::Overlapped { forward, backward } => (forward, Some(backward)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}

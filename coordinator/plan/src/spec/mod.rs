@@ -1,0 +1,261 @@
+//! What the user wrote, resolved: presets and defaults filled in, nothing missing. Public fields, no methods; what may
+//! stand where is in the table of fields, what fits together is checked by the rules.
+
+mod blank;
+mod events;
+mod field;
+mod fields;
+mod kind;
+mod origin;
+mod paths;
+mod problem;
+mod read;
+mod resolved;
+mod rules;
+mod schema;
+mod set;
+mod suggest;
+mod tree;
+mod value;
+mod walk;
+mod write;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ds_arch::ModelConfig;
+
+pub use origin::Origin;
+pub use problem::{Problem, Problems};
+pub use read::read;
+pub use resolved::{Explained, Resolved};
+pub use schema::schema;
+pub use write::to_yaml;
+
+/// A job of `kind: train`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobSpec {
+    /// What people call it.
+    pub name: String,
+    /// Of the initial weights and of the order of samples.
+    pub seed: u64,
+    /// The network.
+    pub model: ModelConfig,
+    /// What it learns from.
+    pub data: DataSpec,
+    /// How ranks divide the work.
+    pub parallel: ParallelSpec,
+    /// What happens in which order; one phase for now.
+    pub train: Vec<PhaseSpec>,
+    /// Number formats.
+    pub precision: PrecisionSpec,
+    /// How experts are kept equally loaded.
+    pub balance: BalanceSpec,
+    /// What is kept.
+    pub checkpoint: CheckpointSpec,
+    /// Where it runs.
+    pub cluster: ClusterSpec,
+}
+
+/// What the model learns from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataSpec {
+    /// A folder of token shards, or text or JSONL (also `.zst`): a file, or a folder of them.
+    pub train: PathBuf,
+    /// Likewise, held out.
+    pub validation: Option<PathBuf>,
+    /// How text becomes tokens.
+    pub tokenizer: TokenizerSpec,
+}
+
+/// How text becomes tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenizerSpec {
+    /// A token is a byte; 256 ends a document.
+    Bytes,
+    /// A Hugging Face `tokenizer.json`.
+    File(PathBuf),
+}
+
+/// The axes of the grid. Ranks = pipeline × data × context × tensor; `expert` divides data × context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParallelSpec {
+    /// Pipeline stages.
+    pub pipeline: u32,
+    /// Ranks that see different samples.
+    pub data: u32,
+    /// Ranks that share a sequence.
+    pub context: u32,
+    /// Ranks that share a matrix.
+    pub tensor: u32,
+    /// Ranks that the experts of a layer are spread over.
+    pub expert: u32,
+    /// The order of microbatches in the pipeline.
+    pub schedule: ScheduleKind,
+}
+
+/// The order of microbatches in the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScheduleKind {
+    /// One forward, one backward.
+    OneFOneB,
+}
+
+/// A stretch of training under one setting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhaseSpec {
+    /// Optimizer updates.
+    pub steps: u64,
+    /// Tokens of a sequence.
+    pub sequence: u32,
+    /// Sequences of a step, over all data ranks.
+    pub batch: u32,
+    /// Sequences of a microbatch.
+    pub microbatch: u32,
+    /// Over the steps of this phase.
+    pub learning_rate: LearningRateSpec,
+    /// AdamW (arXiv 1711.05101).
+    pub optimizer: AdamWSpec,
+    /// Largest global gradient norm; none to leave gradients alone.
+    pub clip: Option<f64>,
+    /// Weight of the MTP loss, λ.
+    pub mtp_weight: f64,
+    /// Steps between evaluations; the end is always evaluated. 0: only the end.
+    pub evaluate_every: u64,
+    /// Evaluate on this many bytes of the held-out text at most; none for all.
+    pub evaluate_bytes: Option<u64>,
+}
+
+/// Linear warm-up to `peak`, then pieces; the last piece goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LearningRateSpec {
+    /// After warm-up.
+    pub peak: f64,
+    /// Steps of the warm-up.
+    pub warmup: u64,
+    /// What follows it, in order.
+    pub pieces: Vec<LearningRatePiece>,
+}
+
+/// One piece of a learning-rate schedule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LearningRatePiece {
+    /// How it moves.
+    pub shape: LearningRateShape,
+    /// Steps that it takes.
+    pub steps: u64,
+}
+
+/// How a learning rate moves within a piece.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LearningRateShape {
+    /// It stays.
+    Constant,
+    /// Half a cosine down (or up) to `to`.
+    Cosine {
+        /// At the end of the piece.
+        to: f64,
+    },
+    /// It is `to` from the first step of the piece.
+    Step {
+        /// Throughout the piece.
+        to: f64,
+    },
+}
+
+/// AdamW with decoupled weight decay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWSpec {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// On matrices, not on norms.
+    pub weight_decay: f64,
+}
+
+/// Number formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrecisionSpec {
+    /// Of forward and backward; master weights, gradients and moments are FP32 (FP64 in F64).
+    pub compute: ComputeType,
+}
+
+/// The format of forward and backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComputeType {
+    /// IEEE single.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// IEEE double, everywhere: for comparisons.
+    F64,
+}
+
+/// How experts are kept equally loaded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BalanceSpec {
+    /// By a bias on the gate, or not.
+    pub policy: BalancePolicy,
+    /// Weight α of the sequence-wise loss (arXiv 2412.19437, equations 17 to 20); 0 for none.
+    pub sequence_weight: f64,
+}
+
+/// What moves the gate's bias.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BalancePolicy {
+    /// Nothing: it stays zero.
+    None,
+    /// Loss-free balancing (arXiv 2408.15664, algorithm 1): ± speed by the sign of the load error.
+    LossFree {
+        /// γ.
+        speed: f64,
+        /// Step from which the speed is 0; none to keep moving.
+        freeze_after: Option<u64>,
+    },
+}
+
+/// What is kept of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointSpec {
+    /// Steps between checkpoints; the end is always kept. 0: only the end.
+    pub every: u64,
+    /// Newest checkpoints kept.
+    pub keep: u32,
+    /// Where, instead of the run's own folder.
+    pub folder: Option<PathBuf>,
+    /// Start from this checkpoint instead of fresh weights.
+    pub start_from: Option<PathBuf>,
+}
+
+/// Where and how the ranks run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSpec {
+    /// What ranks compute on.
+    pub device: DeviceKind,
+    /// Threads of a rank inside LibTorch.
+    pub threads: u32,
+    /// Whether a rank may be seated on a GPU, or on cores, that another rank holds.
+    pub share_devices: bool,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Attempts after the first.
+    pub max_restarts: u32,
+    /// A rank or node silent for this long is dead.
+    pub heartbeat_timeout: Duration,
+    /// A communication operation that takes longer has failed.
+    pub comm_timeout: Duration,
+    /// How long a rank waits for a lost coordinator; none: 0 under an embedded coordinator, 10 minutes otherwise.
+    pub orphan_grace: Option<Duration>,
+}
+
+/// What ranks compute on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// The node's cores.
+    Cpu,
+    /// One GPU a rank.
+    Cuda,
+}

@@ -1,0 +1,59 @@
+//! The one helper of this crate's tests: small plans.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ds_arch::preset;
+
+use crate::job::JobPlan;
+use crate::spec::{
+    AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, JobSpec,
+    LearningRateSpec, ParallelSpec, PhaseSpec, PrecisionSpec, ScheduleKind, TokenizerSpec,
+};
+
+/// The model of that name on such a grid, with 8 microbatches a rank.
+pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpec {
+    JobSpec {
+        name: "test".to_owned(),
+        seed: 1,
+        model: preset(model).unwrap(),
+        data: DataSpec { train: PathBuf::from("train"), validation: None, tokenizer: TokenizerSpec::Bytes },
+        parallel: ParallelSpec { pipeline, data, context: 1, tensor: 1, expert, schedule: ScheduleKind::OneFOneB },
+        train: vec![PhaseSpec {
+            steps: 10,
+            sequence: 32,
+            batch: 16 * data,
+            microbatch: 2,
+            learning_rate: LearningRateSpec { peak: 1e-3, warmup: 0, pieces: Vec::new() },
+            optimizer: AdamWSpec { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 },
+            clip: Some(1.0),
+            mtp_weight: 0.3,
+            evaluate_every: 0,
+            evaluate_bytes: None,
+        }],
+        precision: PrecisionSpec { compute: ComputeType::F32 },
+        balance: BalanceSpec { policy: BalancePolicy::None, sequence_weight: 0.0 },
+        checkpoint: CheckpointSpec { every: 0, keep: 1, folder: None, start_from: None },
+        cluster: ClusterSpec {
+            device: DeviceKind::Cpu,
+            threads: 1,
+            share_devices: false,
+            priority: 0,
+            max_restarts: 0,
+            heartbeat_timeout: Duration::from_secs(5),
+            comm_timeout: Duration::from_secs(60),
+            orphan_grace: None,
+        },
+    }
+}
+
+/// The tiny model on such a grid.
+pub(crate) fn tiny_plan(pipeline: u32, data: u32, expert: u32) -> JobPlan {
+    JobPlan::new(spec("tiny", pipeline, data, expert)).unwrap()
+}
+
+/// The tiny model on every grid of at most 4 stages and 4 data ranks.
+pub(crate) fn small_plans() -> Vec<JobPlan> {
+    let grids = (1..=4).flat_map(|p| [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4)].map(|(d, e)| (p, d, e)));
+    grids.map(|(pipeline, data, expert)| tiny_plan(pipeline, data, expert)).collect()
+}

@@ -1,0 +1,106 @@
+//! Values that do not fit each other.
+
+use crate::Case;
+
+pub(crate) const CASES: &[Case] = &[
+    (
+        &[("preset: tiny", "preset: brad")],
+        &[
+            "job.yaml:6:11: model.preset: brad is no preset; did you mean bard? There are deepseek-v3, deepseek-v2-lite, bard and tiny",
+        ],
+    ),
+    (
+        &[("preset: tiny", "preset: llama")],
+        &["job.yaml:6:11: model.preset: llama is no preset; write deepseek-v3, deepseek-v2-lite, bard or tiny"],
+    ),
+    (
+        &[("preset: tiny", "preset: tiny\n  attention: { qk_rope_dim: 7 }")],
+        &["job.yaml:7:29: model.attention.qk_rope_dim: 7 is odd, but rotary positions turn pairs; write 6 or 8"],
+    ),
+    (
+        &[("preset: tiny", "preset: tiny\n  n_dense_layers: 5")],
+        &["job.yaml:7:19: model.n_dense_layers: 5 is more than model.n_layers 4"],
+    ),
+    (
+        &[("preset: tiny", "preset: tiny\n  moe: { top_k: 9 }")],
+        &["job.yaml:7:17: model.moe.top_k: 9 is more than model.moe.n_experts 8"],
+    ),
+    (
+        &[("preset: tiny", "preset: tiny\n  moe: { top_k: 5 }")],
+        &[
+            "job.yaml:7:17: model.moe.top_k: 5 is more than the 4 experts of picked_groups 2 of n_groups 4, with n_experts 8",
+        ],
+    ),
+    (
+        &[("preset: tiny", "preset: tiny\n  moe: { n_groups: 3 }")],
+        &["job.yaml:7:20: model.moe.n_groups: 3 must divide model.moe.n_experts 8, since groups are equal"],
+    ),
+    (
+        &[("preset: tiny", "preset: tiny\n  moe: { picked_groups: 5 }")],
+        &["job.yaml:7:25: model.moe.picked_groups: 5 is more than model.moe.n_groups 4"],
+    ),
+    (
+        &[("preset: tiny", "preset: tiny\n  vocab_size: 256")],
+        &["job.yaml:7:15: model.vocab_size: 256 is too few for data.tokenizer bytes, which has 257 tokens"],
+    ),
+    (
+        &[("pipeline: 2", "pipeline: 5")],
+        &["job.yaml:12:13: parallel.pipeline: 5 needs as many layers, model.n_layers is 4; write at most 4"],
+    ),
+    (
+        &[("expert: 2", "expert: 3\n  data: 3"), ("batch: 8", "batch: 9")],
+        &["job.yaml:13:11: parallel.expert: 3 must divide model.moe.n_experts 8, since every rank holds as many"],
+    ),
+    (
+        &[("expert: 2", "expert: 2\n  data: 3"), ("batch: 8", "batch: 9")],
+        &["job.yaml:13:11: parallel.expert: 2 must divide data 3 x context 1, since experts are spread over them"],
+    ),
+    (
+        &[("expert: 2", "expert: 2\n  data: 4096\n  tensor: 4096")],
+        &["job.yaml:12:13: parallel: pipeline 2 x data 4096 x context 1 x tensor 4096 is more than 65536 ranks"],
+    ),
+    (
+        &[("batch: 8", "batch: 7")],
+        &["job.yaml:17:12: train[0].batch: 7 must be a multiple of parallel.data 2 x microbatch 1; write 6 or 8"],
+    ),
+    (
+        &[("batch: 8", "batch: 1")],
+        &["job.yaml:17:12: train[0].batch: 1 must be a multiple of parallel.data 2 x microbatch 1; write 2"],
+    ),
+    (
+        &[("microbatch: 1", "microbatch: 3")],
+        &["job.yaml:17:12: train[0].batch: 8 must be a multiple of parallel.data 2 x microbatch 3; write 6 or 12"],
+    ),
+    (
+        &[("sequence: 32", "sequence: 2048")],
+        &["job.yaml:16:15: train[0].sequence: 2048 is more than model.attention.max_positions 1024"],
+    ),
+    (
+        &[("expert: 2", "expert: 2\n  context: 3\n  data: 2")],
+        &["job.yaml:18:15: train[0].sequence: 32 must be a multiple of parallel.context 3, since its ranks share it"],
+    ),
+    (
+        &[("warmup: 5", "warmup: 500")],
+        &["job.yaml:21:15: train[0].learning_rate.warmup: 500 is more than the 100 steps of the phase"],
+    ),
+    (
+        &[("steps: 100", "steps: 50")],
+        &[
+            "job.yaml:26:18: train[0].learning_rate.pieces[1].steps: 50 would begin after step 50 of a phase of 50; leave the piece out, or train longer",
+        ],
+    ),
+    (
+        &[("  validation: /data/validation\n", "")],
+        &[
+            "job.yaml:27:21: train[0].evaluate_every: 50 needs data.validation, which is null; name held-out data, or write 0",
+        ],
+    ),
+    (
+        &[("speed: 0.001", "freeze_after: 101")],
+        &["job.yaml:31:17: balance.freeze_after: 101 is after the last of 100 steps; write null to keep moving"],
+    ),
+    (
+        &[("expert: 2", "expert: 16\n  data: 16"), ("batch: 8", "batch: 16")],
+        &["job.yaml:13:11: parallel.expert: 16 must divide model.moe.n_experts 8, since every rank holds as many"],
+    ),
+];

@@ -1,0 +1,93 @@
+//! dsctl: what people type.
+
+mod background;
+mod client;
+mod clock;
+mod commands;
+mod data;
+mod facts;
+mod failure;
+mod home;
+mod interrupts;
+mod link;
+mod local;
+mod node;
+mod output;
+mod place;
+mod room;
+mod show;
+mod spec;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{
+    cancel, check, ckpt, coordinator, data_command, fabric, launch, list, logs, nodes, plan, resume, schema, status,
+    watch as watching,
+};
+use output::finish;
+
+/// Trains DeepSeek-V3-style Mixture-of-Experts models: from one file to a trained model, on one machine or many.
+#[derive(Parser)]
+#[command(name = "dsctl", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  dsctl check job.yaml                 every mistake of a job at once, before anything starts
+  dsctl plan job.yaml                  who holds what, how much memory, in which order
+  dsctl launch job.yaml                train on this machine and watch
+  dsctl launch job.yaml --detach       train in the background
+  dsctl watch last                     watch it
+  dsctl resume last                    go on after a failure, from the newest whole checkpoint
+
+Exit codes: 0 done, 1 the job or the command failed, 64 you must change something.
+Everything is kept in DSCTL_HOME, or ~/.dsctl.";
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Args),
+    Schema(schema::Args),
+    Plan(plan::Args),
+    Launch(launch::Args),
+    Coordinator(coordinator::Args),
+    List(list::Args),
+    Status(status::Args),
+    Nodes(nodes::Args),
+    Logs(logs::Args),
+    Watch(watching::Args),
+    Cancel(cancel::Args),
+    Resume(resume::Args),
+    Data(data_command::Args),
+    Ckpt(ckpt::Args),
+    Fabric(fabric::Args),
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(usage) => return output::usage(&usage),
+    };
+    finish(match args.command {
+        Command::Check(check) => check.run(),
+        Command::Schema(schema) => schema.run(),
+        Command::Plan(plan) => plan.run(),
+        Command::Launch(launch) => launch.run(),
+        Command::Coordinator(coordinator) => coordinator.run(),
+        Command::List(list) => list.run(),
+        Command::Status(status) => status.run(),
+        Command::Nodes(nodes) => nodes.run(),
+        Command::Logs(logs) => logs.run(),
+        Command::Watch(watch) => watch.run(),
+        Command::Cancel(cancel) => cancel.run(),
+        Command::Resume(resume) => resume.run(),
+        Command::Data(data) => data.run(),
+        Command::Ckpt(ckpt) => ckpt.run(),
+        Command::Fabric(fabric) => fabric.run(),
+    })
+}

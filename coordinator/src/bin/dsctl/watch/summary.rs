@@ -1,0 +1,189 @@
+//! What a run came to, for people. Facts are those of `summary.json`; the curves are of what was watched.
+
+use serde::Deserialize;
+
+use super::history::History;
+use crate::output::Paint;
+use crate::show::bars::bars;
+use crate::show::numbers::{count, seconds};
+use crate::show::plot::{Series, curve};
+
+const PLOT_WIDTH: usize = 60;
+const PLOT_HEIGHT: usize = 12;
+
+/// `summary.json`, as far as it is shown. What is not known yet is absent.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Summary {
+    pub(crate) state: String,
+    pub(crate) reason: String,
+    pub(crate) steps: u64,
+    pub(crate) train_loss: Option<f64>,
+    /// Nats per byte.
+    pub(crate) validation_loss: Option<f64>,
+    /// Nats per byte.
+    pub(crate) baseline_trigram: Option<f64>,
+    pub(crate) maxvio_first: Option<f64>,
+    pub(crate) maxvio_last: Option<f64>,
+    pub(crate) tokens_per_second: Option<f64>,
+    pub(crate) wall_seconds: Option<f64>,
+    pub(crate) restarts: u32,
+    pub(crate) checkpoint: Option<String>,
+}
+
+/// Whose summary it is.
+pub(crate) struct Whose<'a> {
+    pub(crate) job: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) folder: &'a str,
+}
+
+/// All lines.
+pub(crate) fn lines(whose: &Whose<'_>, summary: &Summary, history: &History, paint: Paint) -> Vec<String> {
+    let mut lines = vec![headline(whose, summary, paint)];
+    if !summary.reason.is_empty() {
+        lines.extend(summary.reason.lines().map(|line| format!("  {line}")));
+    }
+    let plot = loss_plot(summary, history);
+    if !plot.is_empty() {
+        lines.push(String::new());
+        lines.extend(plot.lines().map(str::to_owned));
+    }
+    lines.push(String::new());
+    lines.extend(facts(whose, summary, history));
+    lines.push(String::new());
+    lines.extend(next_steps(whose, summary));
+    lines
+}
+
+fn headline(whose: &Whose<'_>, summary: &Summary, paint: Paint) -> String {
+    let state = match summary.state.as_str() {
+        "done" => paint.green("done"),
+        "failed" => paint.red("failed"),
+        other => paint.yellow(other),
+    };
+    let wall = summary.wall_seconds.map(|wall| format!(" in {}", seconds(wall))).unwrap_or_default();
+    format!("{state}: {} ({}), {} steps{wall}", whose.name, whose.job, summary.steps)
+}
+
+/// Losses per token; the baseline is per byte, so it is drawn only where a token is a byte.
+fn loss_plot(summary: &Summary, history: &History) -> String {
+    let (losses, validation) = (history.losses(), history.validation_losses());
+    if losses.len() < 2 {
+        return String::new();
+    }
+    let per_byte = history.evaluation().is_some_and(|e| (e.loss - e.nats_per_byte).abs() < 1e-6 * e.loss.abs());
+    let ends = [losses[0].0, losses[losses.len() - 1].0];
+    let baseline: Vec<(f64, f64)> = match summary.baseline_trigram.filter(|_| per_byte) {
+        Some(loss) => (0..PLOT_WIDTH)
+            .map(|i| i as f64 / (PLOT_WIDTH - 1) as f64)
+            .map(|share| (ends[0] + share * (ends[1] - ends[0]), loss))
+            .collect(),
+        None => Vec::new(),
+    };
+    let series = [
+        Series { mark: '-', name: "trigram baseline", points: &baseline },
+        Series { mark: '*', name: "loss (nats per token)", points: &losses },
+        Series { mark: 'o', name: "validation loss", points: &validation },
+    ];
+    curve(&series, PLOT_WIDTH, PLOT_HEIGHT)
+}
+
+fn facts(whose: &Whose<'_>, summary: &Summary, history: &History) -> Vec<String> {
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    let mut fact = |name, value: Option<String>| facts.extend(value.map(|value| (name, value)));
+    fact("train loss", summary.train_loss.map(|loss| format!("{loss:.3} nats per token")));
+    fact("validation loss", validation(summary));
+    let rate = summary.tokens_per_second.or_else(|| history.mean_tokens_per_second());
+    fact("speed", rate.map(|rate| format!("{} tokens/s", count(rate))));
+    let maxvio = summary.maxvio_first.zip(summary.maxvio_last).or_else(|| history.maxvio());
+    fact("MaxVio", maxvio.map(|(first, last)| format!("{first:.2} at first, {last:.2} at last")));
+    fact("restarts", Some(summary.restarts.to_string()));
+    fact("checkpoint", Some(summary.checkpoint.clone().unwrap_or_else(|| "none".to_owned())));
+    fact("folder", Some(whose.folder.to_owned()).filter(|folder| !folder.is_empty()));
+    let mut lines: Vec<String> = facts.into_iter().map(|(name, value)| format!("{name:<16} {value}")).collect();
+    for (i, bar) in bars(&history.seconds_by_cause()).into_iter().enumerate() {
+        lines.push(format!("{:<16} {bar}", if i == 0 { "where time went" } else { "" }));
+    }
+    lines
+}
+
+fn validation(summary: &Summary) -> Option<String> {
+    let loss = summary.validation_loss?;
+    let against = summary.baseline_trigram.map(|baseline| {
+        let verdict = if loss < baseline { "better" } else { "worse" };
+        format!("; a trigram's is {baseline:.3}: {:.3} {verdict}", (baseline - loss).abs())
+    });
+    Some(format!("{loss:.3} nats per byte{}", against.unwrap_or_default()))
+}
+
+fn next_steps(whose: &Whose<'_>, summary: &Summary) -> Vec<String> {
+    let job = whose.job;
+    let mut lines = vec!["what to do next:".to_owned()];
+    let mut next = |command: String, why: &str| lines.push(format!("  {command:<44} {why}"));
+    if summary.state != "done" {
+        next(format!("dsctl resume {job}"), "go on from the newest whole checkpoint");
+        next(format!("dsctl logs {job} --tail 50"), "what its ranks said");
+    }
+    next(format!("dsctl status {job}"), "these facts again");
+    if summary.checkpoint.is_some() {
+        next(format!("dsctl ckpt show {job}"), "what the checkpoint holds");
+    }
+    if summary.state == "done" {
+        next(format!("dsctl logs {job} --tail 50"), "what its ranks said");
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::{Evaluation, Step};
+    use super::*;
+
+    fn run() -> History {
+        let mut history = History::default();
+        for step in 1..=20 {
+            let seconds_by_cause = vec![("compute".to_owned(), 0.7), ("exchange".to_owned(), 0.3)];
+            let loss = 5.0 - step as f64 * 0.15;
+            let (maxvio, bubble_share, tokens, seconds) = (1.0 / step as f64, 0.1, 512, 1.0);
+            history.on_step(Step { step, loss, maxvio, bubble_share, tokens, seconds, seconds_by_cause });
+        }
+        history.on_evaluation(Evaluation { step: 20, loss: 2.0, nats_per_byte: 2.0 });
+        history
+    }
+
+    fn text(json: &str, history: &History) -> String {
+        let summary: Summary = serde_json::from_str(json).unwrap();
+        let whose = Whose { job: "abc", name: "shakespeare", folder: "/home/runs/abc" };
+        lines(&whose, &summary, history, Paint::none()).join("\n")
+    }
+
+    #[test]
+    fn a_done_job_says_how_good_it_is_and_where_its_time_went() {
+        let text = text(
+            r#"{"state": "done", "steps": 20, "validation_loss": 2.0, "baseline_trigram": 2.03, "restarts": 1,
+                "wall_seconds": 20.5, "checkpoint": "/c"}"#,
+            &run(),
+        );
+        for part in [
+            "done: shakespeare (abc), 20 steps in 21 s",
+            "2.000 nats per byte; a trigram's is 2.030: 0.030 better",
+            "512 tokens/s",
+            "1.00 at first, 0.05 at last",
+            "where time went  compute",
+            "- trigram baseline",
+            "o validation loss",
+            "dsctl ckpt show abc",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in\n{text}");
+        }
+        assert!(!text.contains("dsctl resume"), "{text}");
+    }
+
+    #[test]
+    fn a_failed_job_says_why_and_how_to_go_on() {
+        let text = text(r#"{"state": "failed", "reason": "rank 2 died"}"#, &History::default());
+        assert!(text.starts_with("failed: shakespeare (abc), 0 steps\n  rank 2 died\n"), "{text}");
+        assert!(text.contains("dsctl resume abc") && !text.contains("ckpt show"), "{text}");
+    }
+}

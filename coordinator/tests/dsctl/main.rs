@@ -1,0 +1,9 @@
+//! dsctl from outside: what it prints, where, and how it exits. Nothing here needs LibTorch.
+#![expect(clippy::unwrap_used, reason = "a test may end where it stands; helpers of tests are tests too")]
+
+mod coordinators;
+mod data;
+mod fabric;
+mod jobs;
+mod launches;
+mod place;

@@ -1,0 +1,17 @@
+//! What tch does not offer: backward with given gradients for chosen inputs, autograd nodes written in Rust, fused
+//! AdamW and norms of many tensors at once. A small C++ shim (`cpp/shim.cpp`) stands below.
+
+mod adamw;
+mod backward;
+mod differentiable;
+mod error;
+mod ffi;
+mod library;
+mod norms;
+
+pub use adamw::{AdamW, fused_adamw};
+pub use backward::backward;
+pub use differentiable::{Differentiable, Forward, NodeError, apply};
+pub use error::TorchError;
+pub use library::load_cuda;
+pub use norms::norms;

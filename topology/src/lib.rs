@@ -1,0 +1,8 @@
+//! The machine as data: what a node has, in the words of the field. Pure: nothing here reads a clock or a device.
+
+pub mod flow;
+mod ids;
+mod node;
+
+pub use ids::{GpuId, NicId, PlaneId};
+pub use node::{Device, Gpu, Nic, Node};

@@ -1,0 +1,16 @@
+//! The model as data: its numbers, its logical parameters, its operations. One truth for planner, model, checkpoint
+//! tools and bridge; no LibTorch.
+
+mod config;
+mod counts;
+mod ids;
+mod operations;
+mod parameters;
+mod presets;
+
+pub use config::{AttentionConfig, GateScore, GroupLimit, ModelConfig, MoeConfig, MtpConfig, MtpInput};
+pub use counts::{Counts, counts};
+pub use ids::{ExpertId, LayerId};
+pub use operations::{Cost, Load, Operation, OperationKind, operations, optimizer_operation, places};
+pub use parameters::{Init, Parameter, Place, gate_bias_name, parameters};
+pub use presets::{PRESETS, preset};

@@ -1,0 +1,19 @@
+//! Where training stood.
+
+use serde::{Deserialize, Serialize};
+
+/// All of a run's state that is not a tensor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainState {
+    /// Updates that the weights have seen.
+    pub step: u64,
+    /// The first sample that nobody has trained on yet, in the global order.
+    pub next_sample: u64,
+    /// What initial weights and the order of samples are functions of.
+    pub seed: u64,
+    /// The resolved spec.
+    pub spec_yaml: String,
+    /// blake3 of `spec_yaml`; the commit fills it in, whatever stood there.
+    pub spec_hash: String,
+}

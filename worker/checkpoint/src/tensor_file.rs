@@ -1,0 +1,167 @@
+//! One writer's safetensors file. Any reader of safetensors opens it; the checksums stand in the manifest.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype as StoredDtype, Metadata, TensorInfo};
+
+use crate::disk;
+use crate::draft::Shard;
+use crate::error::CheckpointError;
+use crate::manifest::FileEntry;
+use crate::record::{Dtype, Piece, Record, key, label};
+
+/// Bytes that hold the length of the header's text.
+const PREFIX: u64 = 8;
+/// Larger headers are refused by other readers of safetensors.
+const HEADER_LIMIT: u64 = 100_000_000;
+/// Bytes that are read at once to compare checksums.
+const BLOCK: usize = 1 << 20;
+
+/// A writer's file in a checkpoint's folder.
+pub(crate) fn name(writer: u32) -> String {
+    format!("part-{writer:05}.safetensors")
+}
+
+/// Writes checked shards and says where each lies, in the order in which they were given.
+pub(crate) fn write(
+    folder: &Path,
+    name: String,
+    shards: &[Shard<'_>],
+) -> Result<(FileEntry, Vec<Piece>), CheckpointError> {
+    let path = folder.join(&name);
+    // The order of other writers of safetensors: by falling size of an element, then by name.
+    let mut order: Vec<(String, usize)> = shards.iter().enumerate().map(|(i, shard)| (shard.key(), i)).collect();
+    order.sort_by_cached_key(|(key, i)| (usize::MAX - shards[*i].dtype.size(), key.clone()));
+    let header = header(&path, &order, shards)?;
+    let blocks = order.iter().map(|&(_, i)| shards[i].bytes);
+    disk::write(&path, std::iter::once(header.as_slice()).chain(blocks))?;
+
+    let mut at = header.len() as u64;
+    let mut offsets = vec![0; shards.len()];
+    for &(_, i) in &order {
+        offsets[i] = at;
+        at += shards[i].bytes.len() as u64;
+    }
+    let piece = |(shard, offset): (&Shard<'_>, u64)| Piece {
+        range: shard.range.to_vec(),
+        file: name.clone(),
+        offset,
+        length: shard.bytes.len() as u64,
+        checksum: checksum(shard.bytes),
+    };
+    let pieces = shards.iter().zip(offsets).map(piece).collect();
+    let header_checksum = checksum(&header);
+    Ok((FileEntry { name, length: at, header_length: header.len() as u64, header_checksum }, pieces))
+}
+
+/// Length, text and padding.
+fn header(path: &Path, order: &[(String, usize)], shards: &[Shard<'_>]) -> Result<Vec<u8>, CheckpointError> {
+    let damaged = |reason: String| CheckpointError::Header { path: path.to_owned(), reason };
+    let mut at = 0;
+    let mut infos = Vec::with_capacity(order.len());
+    for (key, i) in order {
+        let shard = &shards[*i];
+        let shape = shard.range.iter().map(|range| (range.end - range.start) as usize).collect();
+        let data_offsets = (at, at + shard.bytes.len());
+        at = data_offsets.1;
+        infos.push((key.clone(), TensorInfo { dtype: stored(shard.dtype), shape, data_offsets }));
+    }
+    let metadata = Metadata::new(None, infos).map_err(|error| damaged(error.to_string()))?;
+    let mut text = serde_json::to_vec(&metadata).map_err(|error| damaged(error.to_string()))?;
+    text.resize(text.len().next_multiple_of(PREFIX as usize), b' ');
+    let length = text.len() as u64;
+    if length > HEADER_LIMIT {
+        return Err(damaged(format!("it has {length} bytes, and readers of safetensors take {HEADER_LIMIT}")));
+    }
+    Ok([length.to_le_bytes().to_vec(), text].concat())
+}
+
+/// Reads a piece and compares its checksum.
+pub(crate) fn read_piece(folder: &Path, record: &Record, piece: &Piece) -> Result<Vec<u8>, CheckpointError> {
+    let path = folder.join(&piece.file);
+    let file = File::open(&path).map_err(disk::read(&path))?;
+    let mut bytes = vec![0; piece.length as usize];
+    file.read_exact_at(&mut bytes, piece.offset).map_err(disk::read(&path))?;
+    same(&path, record, piece, checksum(&bytes))?;
+    Ok(bytes)
+}
+
+/// Reads the whole file and compares every checksum; `held` are the pieces that lie in it.
+pub(crate) fn verify(folder: &Path, entry: &FileEntry, held: &[(&Record, &Piece)]) -> Result<(), CheckpointError> {
+    let path = folder.join(&entry.name);
+    let file = File::open(&path).map_err(disk::read(&path))?;
+    verify_header(&path, &file, entry, held)?;
+    let mut block = vec![0; BLOCK];
+    for (record, piece) in held {
+        let mut hasher = blake3::Hasher::new();
+        let mut done = 0;
+        while done < piece.length {
+            let n = (piece.length - done).min(BLOCK as u64);
+            let block = &mut block[..n as usize];
+            file.read_exact_at(block, piece.offset + done).map_err(disk::read(&path))?;
+            hasher.update(block);
+            done += n;
+        }
+        same(&path, record, piece, hasher.finalize().to_hex().to_string())?;
+    }
+    Ok(())
+}
+
+/// That the header is the one that was written, and says the same as the manifest.
+fn verify_header(
+    path: &Path,
+    file: &File,
+    entry: &FileEntry,
+    held: &[(&Record, &Piece)],
+) -> Result<(), CheckpointError> {
+    let damaged = |reason: String| CheckpointError::Header { path: path.to_owned(), reason };
+    if !(PREFIX..=PREFIX + HEADER_LIMIT).contains(&entry.header_length) {
+        return Err(damaged(format!("it has {} bytes, not {PREFIX} to {HEADER_LIMIT}", entry.header_length)));
+    }
+    let mut bytes = vec![0; entry.header_length as usize];
+    file.read_exact_at(&mut bytes, 0).map_err(disk::read(path))?;
+    let computed = checksum(&bytes);
+    if computed != entry.header_checksum {
+        return Err(damaged(format!("its checksum is {computed} instead of {}", entry.header_checksum)));
+    }
+    let text = &bytes[PREFIX as usize..];
+    let metadata: Metadata = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
+    for (record, piece) in held {
+        let key = key(record.kind, &record.name, &record.shape, &piece.range);
+        let start = (piece.offset - entry.header_length) as usize;
+        let place = (start, start + piece.length as usize);
+        let is_same =
+            metadata.info(&key).is_some_and(|info| info.data_offsets == place && info.dtype == stored(record.dtype));
+        if !is_same {
+            return Err(damaged(format!("it does not place {key} at {place:?} as the manifest does")));
+        }
+    }
+    Ok(())
+}
+
+fn same(path: &Path, record: &Record, piece: &Piece, computed: String) -> Result<(), CheckpointError> {
+    if computed == piece.checksum {
+        return Ok(());
+    }
+    Err(CheckpointError::Checksum {
+        path: path.to_owned(),
+        record: label(record.kind, &record.name),
+        bytes: piece.offset..piece.offset + piece.length,
+        stored: piece.checksum.clone(),
+        computed,
+    })
+}
+
+pub(crate) fn checksum(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+fn stored(dtype: Dtype) -> StoredDtype {
+    match dtype {
+        Dtype::F64 => StoredDtype::F64,
+        Dtype::F32 => StoredDtype::F32,
+        Dtype::BF16 => StoredDtype::BF16,
+    }
+}

@@ -1,0 +1,196 @@
+//! DeepSeekMoE (arXiv 2412.19437, equations 12 to 20): gate, dispatch, experts, combine. No token is dropped.
+
+use std::rc::Rc;
+
+use ds_arch::{LayerId, ModelConfig, MoeConfig};
+use tch::{Device, Kind, Tensor};
+
+use crate::ModelError;
+use crate::exchange::{ExpertExchange, Route};
+use crate::feed_forward::{feed_forward, stacked_feed_forward};
+use crate::gate::{choose, loads, sequence_balance, unbiased_choices};
+use crate::norm::rms_norm;
+use crate::parameters::Store;
+use crate::tape::{Leaf, Tape, Value};
+
+/// The experts of one layer, and its gate.
+pub(crate) struct Moe {
+    config: MoeConfig,
+    hidden: i64,
+    eps: f64,
+    base: String,
+    n_local: i64,
+    layer: LayerId,
+    bias: Tensor,
+}
+
+/// What a layer's experts did with a microbatch.
+pub(crate) struct MoeForward {
+    pub(crate) hidden: (Value, Tensor),
+    pub(crate) balance: (Value, Tensor),
+    pub(crate) load: Vec<f64>,
+}
+
+/// Where rows stand on their way: `order[r]` is the (token, choice) of row r; `inverse` leads back.
+struct Rows {
+    route: Route,
+    order: Tensor,
+    inverse: Tensor,
+    k: i64,
+}
+
+impl Moe {
+    pub(crate) fn new(config: &ModelConfig, layer: u32, n_local: u32, gate_kind: Kind, device: Device) -> Self {
+        Self {
+            config: config.moe.clone(),
+            hidden: config.hidden_size.into(),
+            eps: config.norm_eps,
+            base: format!("model.layers.{layer}"),
+            n_local: n_local.into(),
+            layer: LayerId(layer),
+            bias: Tensor::zeros([i64::from(config.moe.n_experts)], (gate_kind, device)),
+        }
+    }
+
+    pub(crate) fn bias(&self) -> (LayerId, Tensor) {
+        (self.layer, self.bias.shallow_clone())
+    }
+
+    pub(crate) fn layer(&self) -> LayerId {
+        self.layer
+    }
+
+    /// h + experts of its norm. `counts`, `[n]`, says which tokens count in the load.
+    pub(crate) fn forward(
+        &self,
+        tape: &mut Tape,
+        store: &Store,
+        h: &(Value, Tensor),
+        counts: &Tensor,
+        exchange: &dyn ExpertExchange,
+    ) -> Result<MoeForward, ModelError> {
+        let mut experts = None;
+        let [x, weights, balance] = tape.graph(&[h], self.gate_leaves(store), |inputs, leaves| {
+            let x = rms_norm(&inputs[0], &leaves[0].tensor, self.eps).view([-1, self.hidden]);
+            let chosen = choose(&self.config, &x, &leaves[1].tensor, &self.bias);
+            let balance = sequence_balance(
+                &self.config,
+                &chosen.scores,
+                &unbiased_choices(&self.config, &chosen.scores),
+                inputs[0].size()[0],
+            );
+            experts = Some(chosen.experts);
+            Ok([x, chosen.weights, balance])
+        })?;
+        let experts = experts.expect("the gate has run");
+        let rows = Rc::new(self.rows(&experts, exchange)?);
+
+        let sent = x.1.index_select(0, &rows.tokens());
+        let arrival = exchange.dispatch(&rows.route, &sent)?;
+        // While rows are on their way.
+        let base = self.shared(tape, store, h, &x)?;
+        let load = Vec::<f64>::try_from(loads(&self.config, &experts, counts))?;
+        let way = rows.clone();
+        let arrived = tape.moved(x.0, arrival()?, Box::new(move |g, exchange| way.tokens_back(&g, exchange)));
+
+        let route = &rows.route;
+        let [out] = tape.graph(&[&arrived], self.expert_leaves(store, route), |inputs, leaves| {
+            Ok([self.experts(&inputs[0], leaves, route)])
+        })?;
+        let back = exchange.combine(route, &out.1)?()?.index_select(0, &rows.inverse);
+        let way = rows.clone();
+        let back = tape.moved(out.0, back, Box::new(move |g, exchange| way.experts_back(&g, exchange)));
+
+        let k = i64::from(self.config.top_k);
+        let [hidden] = tape.graph(&[&base, &back, &weights], Vec::new(), |inputs, _| {
+            // In the order of the choices, so that the sum is the same on every grid.
+            let weights = inputs[2].to_kind(inputs[1].kind()).unsqueeze(-1);
+            let sum = (inputs[1].view([-1, k, self.hidden]) * weights).sum_dim_intlist(
+                [1_i64].as_slice(),
+                false,
+                None::<Kind>,
+            );
+            Ok([&inputs[0] + sum.view_as(&inputs[0])])
+        })?;
+        Ok(MoeForward { hidden, balance, load })
+    }
+
+    fn rows(&self, experts: &Tensor, exchange: &dyn ExpertExchange) -> Result<Rows, ModelError> {
+        let flat = experts.reshape([-1]);
+        let sent = Vec::<i64>::try_from(flat.bincount(None::<&Tensor>, i64::from(self.config.n_experts)))?;
+        let order = flat.argsort_stable(true, 0, false);
+        let inverse = order.argsort(0, false);
+        Ok(Rows { route: exchange.route(sent)?, order, inverse, k: self.config.top_k.into() })
+    }
+
+    /// h plus the shared experts, if there are any.
+    fn shared(
+        &self,
+        tape: &mut Tape,
+        store: &Store,
+        h: &(Value, Tensor),
+        x: &(Value, Tensor),
+    ) -> Result<(Value, Tensor), ModelError> {
+        if self.config.n_shared == 0 {
+            return Ok((h.0, h.1.shallow_clone()));
+        }
+        let base = format!("{}.mlp.shared_experts", self.base);
+        let leaves = vec![store.leaf(&format!("{base}.gate_up")), store.leaf(&format!("{base}.down_proj.weight"))];
+        let [sum] = tape.graph(&[h, x], leaves, |inputs, leaves| {
+            let y = stacked_feed_forward(&inputs[1], &leaves[0].tensor, &leaves[1].tensor);
+            Ok([&inputs[0] + y.view_as(&inputs[0])])
+        })?;
+        Ok(sum)
+    }
+
+    /// The local experts over the rows that arrived, expert after expert.
+    fn experts(&self, arrived: &Tensor, leaves: &[Leaf], route: &Route) -> Tensor {
+        let busy: Vec<i64> = route.arrived.iter().copied().filter(|&n| n > 0).collect();
+        if busy.is_empty() {
+            return arrived.shallow_clone();
+        }
+        let parts = arrived.split_with_sizes(busy.as_slice(), 0);
+        let outputs: Vec<Tensor> =
+            parts.iter().zip(leaves.chunks(2)).map(|(x, w)| feed_forward(x, &w[0].tensor, &w[1].tensor)).collect();
+        Tensor::cat(&outputs, 0)
+    }
+
+    /// Two leaves for every local expert that got rows.
+    fn expert_leaves(&self, store: &Store, route: &Route) -> Vec<Leaf> {
+        let (inner, d) = (i64::from(self.config.expert_hidden), self.hidden);
+        let base = format!("{}.mlp.experts", self.base);
+        let (gate_up, down) = (format!("{base}.gate_up"), format!("{base}.down"));
+        (0..self.n_local)
+            .zip(&route.arrived)
+            .filter(|&(_, &n)| n > 0)
+            .flat_map(|(i, _)| {
+                let both = store.rows(&gate_up, 2 * i..2 * i + 2, &[2 * inner, d]);
+                [both, store.rows(&down, i..i + 1, &[d, inner])]
+            })
+            .collect()
+    }
+
+    fn gate_leaves(&self, store: &Store) -> Vec<Leaf> {
+        let names = ["post_attention_layernorm", "mlp.gate"];
+        names.iter().map(|name| store.leaf(&format!("{}.{name}.weight", self.base))).collect()
+    }
+}
+
+impl Rows {
+    /// The token of every row.
+    fn tokens(&self) -> Tensor {
+        self.order.divide_scalar_mode(self.k, "floor")
+    }
+
+    /// Gradients of arrived rows become gradients of tokens, `[n, d]`, summed over a token's choices in their order.
+    fn tokens_back(&self, gradient: &Tensor, exchange: &dyn ExpertExchange) -> Result<Tensor, ModelError> {
+        let rows = exchange.combine(&self.route, gradient)?()?.index_select(0, &self.inverse);
+        let d = rows.size()[1];
+        Ok(rows.view([-1, self.k, d]).sum_dim_intlist([1_i64].as_slice(), false, None::<Kind>))
+    }
+
+    /// Gradients of combined rows travel to the experts that made them.
+    fn experts_back(&self, gradient: &Tensor, exchange: &dyn ExpertExchange) -> Result<Tensor, ModelError> {
+        exchange.dispatch(&self.route, &gradient.index_select(0, &self.order))?()
+    }
+}

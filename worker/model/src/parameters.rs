@@ -1,0 +1,182 @@
+//! What a stage stores: real tensors behind logical parameters. Several logical ones may stand in one tensor: the gate
+//! and up projections of a feed-forward network, and all experts of a layer.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use ds_arch::{LayerId, ModelConfig, Parameter, Place};
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::init::initial;
+use crate::tape::Leaf;
+
+/// The part of the model that one rank holds of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagePart {
+    /// Whether it embeds tokens at its input.
+    pub embeds: bool,
+    /// Main decoder layers.
+    pub layers: Range<u32>,
+    /// Whether it has the final norm and the head.
+    pub scores: bool,
+    /// MTP modules, as layers after the main ones; only where it scores.
+    pub mtp_layers: Range<u32>,
+    /// Experts of every MoE layer.
+    pub experts: Range<u32>,
+}
+
+impl StagePart {
+    /// The whole model.
+    pub fn whole(config: &ModelConfig) -> Self {
+        Self {
+            embeds: true,
+            layers: 0..config.n_layers,
+            scores: true,
+            mtp_layers: config.n_layers..config.n_layers + config.mtp.depth,
+            experts: 0..config.moe.n_experts,
+        }
+    }
+
+    fn holds(&self, parameter: &Parameter) -> bool {
+        let place = match parameter.place {
+            Place::Embedding => self.embeds || !self.mtp_layers.is_empty(),
+            Place::FinalNorm | Place::Head => self.scores,
+            Place::Layer(LayerId(layer)) => self.layers.contains(&layer) || self.mtp_layers.contains(&layer),
+        };
+        place && parameter.expert.is_none_or(|expert| self.experts.contains(&expert.0))
+    }
+}
+
+/// A logical parameter inside a stored one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logical {
+    /// As checkpoints know it.
+    pub name: String,
+    /// Its row of the stored tensor's first dimension; none if it is the whole tensor.
+    pub index: Option<i64>,
+}
+
+/// A tensor and the logical parameters in it.
+#[derive(Debug)]
+pub struct StoredParameter {
+    /// Requires gradients; in the format of computation.
+    pub tensor: Tensor,
+    /// In the order of their rows.
+    pub logical: Vec<Logical>,
+    /// Whether weight decay applies.
+    pub decays: bool,
+    /// Whether it holds routed experts, whose gradients are summed over replicas only.
+    pub is_expert: bool,
+}
+
+/// Logical parameters of one stored tensor, with their rows.
+type Members = Vec<(Parameter, Option<i64>)>;
+
+/// A stage's parameters by name.
+pub(crate) struct Store {
+    stored: Vec<StoredParameter>,
+    places: HashMap<String, usize>,
+}
+
+impl Store {
+    pub(crate) fn new(config: &ModelConfig, part: &StagePart, device: Device, kind: Kind, seed: u64) -> Self {
+        let mut stacks: Vec<(String, Members)> = Vec::new();
+        for parameter in ds_arch::parameters(config).into_iter().filter(|p| part.holds(p)) {
+            let (name, row) = stack_of(&parameter, part.experts.start);
+            match stacks.iter_mut().rev().find(|(stack, _)| *stack == name) {
+                Some((_, members)) => members.push((parameter, row)),
+                None => stacks.push((name, vec![(parameter, row)])),
+            }
+        }
+        let mut store = Self { stored: Vec::new(), places: HashMap::new() };
+        for (name, mut members) in stacks {
+            members.sort_by_key(|(_, row)| *row);
+            let values: Vec<Tensor> = members.iter().map(|(p, _)| initial(p, seed, kind, device)).collect();
+            let tensor = if members[0].1.is_some() { Tensor::stack(&values, 0) } else { values[0].shallow_clone() };
+            store.places.insert(name, store.stored.len());
+            store.stored.push(StoredParameter {
+                tensor: tensor.set_requires_grad(true),
+                decays: members[0].0.decays,
+                is_expert: members[0].0.expert.is_some(),
+                logical: members.into_iter().map(|(p, index)| Logical { name: p.name, index }).collect(),
+            });
+        }
+        store
+    }
+
+    pub(crate) fn stored(&self) -> &[StoredParameter] {
+        &self.stored
+    }
+
+    /// A stored tensor as a leaf of a phase.
+    pub(crate) fn leaf(&self, name: &str) -> Leaf {
+        let index = self.places[name];
+        Leaf { tensor: self.stored[index].tensor.shallow_clone(), gradient: (index, None) }
+    }
+
+    /// Rows of a stored tensor as a leaf of a phase, in the shape that the phase wants.
+    pub(crate) fn rows(&self, name: &str, rows: Range<i64>, shape: &[i64]) -> Leaf {
+        let index = self.places[name];
+        let tensor = self.stored[index].tensor.detach().narrow(0, rows.start, rows.end - rows.start).view(shape);
+        Leaf { tensor: tensor.set_requires_grad(true), gradient: (index, Some((rows.start, rows.end - rows.start))) }
+    }
+}
+
+/// The stack that a parameter stands in, and its row there. Gate and up projection are neighbours, so that one product
+/// computes both.
+fn stack_of(parameter: &Parameter, first_expert: u32) -> (String, Option<i64>) {
+    let Some((base, projection)) = parameter.name.strip_suffix("_proj.weight").and_then(|n| n.rsplit_once('.')) else {
+        return (parameter.name.clone(), None);
+    };
+    let local = parameter.expert.map(|expert| i64::from(expert.0 - first_expert));
+    let base = if local.is_some() { base.rsplit_once('.').map_or(base, |(experts, _)| experts) } else { base };
+    match (projection, local) {
+        ("gate", _) => (format!("{base}.gate_up"), Some(2 * local.unwrap_or(0))),
+        ("up", _) => (format!("{base}.gate_up"), Some(2 * local.unwrap_or(0) + 1)),
+        ("down", Some(local)) => (format!("{base}.down"), Some(local)),
+        _ => (parameter.name.clone(), None),
+    }
+}
+
+/// Gradients of a stage's parameters, summed over microbatches in FP32 (FP64 where the model computes in it).
+pub struct Gradients {
+    tensors: Vec<Tensor>,
+}
+
+impl Gradients {
+    /// Zeros in the shapes of `parameters`.
+    pub(crate) fn of(parameters: &[StoredParameter]) -> Self {
+        let zeros = |p: &StoredParameter| {
+            let kind = if p.tensor.kind() == Kind::Double { Kind::Double } else { Kind::Float };
+            Tensor::zeros(p.tensor.size(), (kind, p.tensor.device()))
+        };
+        Self { tensors: parameters.iter().map(zeros).collect() }
+    }
+
+    /// Zeros of the shapes of a model's parameters.
+    pub fn zeros(model: &crate::StageModel) -> Self {
+        Self::of(model.parameters())
+    }
+
+    /// Before a step.
+    pub fn zero(&mut self) {
+        no_grad(|| self.tensors.iter_mut().for_each(|t| drop(t.zero_())));
+    }
+
+    /// Aligned with the model's parameters.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// Adds to a parameter's gradient, or to some of its rows (first, number).
+    pub(crate) fn add(&mut self, (index, rows): (usize, Option<(i64, i64)>), gradient: &Tensor) {
+        no_grad(|| {
+            let whole = self.tensors[index].shallow_clone();
+            let mut target = match rows {
+                Some((first, n)) => whole.narrow(0, first, n).view_as(gradient),
+                None => whole,
+            };
+            let _ = target.g_add_(gradient);
+        });
+    }
+}

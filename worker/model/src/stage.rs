@@ -1,0 +1,315 @@
+//! A stage: embedding, decoder layers, head and MTP modules, as far as a rank holds them.
+
+use ds_arch::{LayerId, ModelConfig, MtpInput};
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::ModelError;
+use crate::attention::Attention;
+use crate::exchange::ExpertExchange;
+use crate::feed_forward::stacked_feed_forward;
+use crate::loss::{IGNORED, LossWeights, StageLosses, cross_entropy, n_targets};
+use crate::moe::Moe;
+use crate::norm::rms_norm;
+use crate::parameters::{Gradients, StagePart, Store, StoredParameter};
+use crate::rope::Rope;
+use crate::tape::{Tape, Value};
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
+
+/// The part of the network that one rank holds.
+pub struct StageModel {
+    config: ModelConfig,
+    part: StagePart,
+    kind: Kind,
+    device: Device,
+    store: Store,
+    layers: Vec<Layer>,
+    mtp: Vec<Layer>,
+}
+
+/// A decoder layer.
+struct Layer {
+    id: u32,
+    attention: Attention,
+    /// None: a dense feed-forward network.
+    moe: Option<Moe>,
+}
+
+/// Tokens of some sequences and what should follow them.
+#[derive(Debug)]
+pub struct Microbatch {
+    /// `[b, t]`.
+    pub ids_bt: Tensor,
+    /// `[b, t]`; [`IGNORED`] where no loss is taken.
+    pub targets_bt: Tensor,
+    /// Inputs and targets of every MTP module, each `[b, t]`.
+    pub mtp: Vec<(Tensor, Tensor)>,
+}
+
+/// What a stage gets.
+pub struct StageInput<'a> {
+    /// Token ids reach every stage.
+    pub microbatch: &'a Microbatch,
+    /// The stream from the stage before, `[b, t, d]`; none where the stage embeds.
+    pub hidden: Option<Tensor>,
+}
+
+/// What a stage gives.
+pub struct StageForward {
+    /// The stream for the next stage, `[b, t, d]`; none where the stage scores.
+    pub output: Option<Tensor>,
+    /// For backward.
+    pub saved: Saved,
+    /// Raw sums of this stage.
+    pub losses: StageLosses,
+    /// Tokens of this rank that each expert got, for every MoE layer of the stage; padding is not counted.
+    pub loads: Vec<(LayerId, Vec<f64>)>,
+}
+
+/// A forward pass that can be walked back.
+pub struct Saved {
+    tape: Tape,
+    seeds: Vec<(Value, Tensor)>,
+    input: Option<Value>,
+    output: Option<Value>,
+}
+
+/// A pass in progress.
+struct Pass<'a> {
+    tape: Tape,
+    rope: Rope,
+    weights: &'a LossWeights,
+    exchange: &'a dyn ExpertExchange,
+    seeds: Vec<(Value, Tensor)>,
+    losses: StageLosses,
+    loads: Vec<(LayerId, Vec<f64>)>,
+}
+
+impl StageModel {
+    /// Initial weights are a function of (seed, logical name, element index).
+    ///
+    /// # Errors
+    /// When LibTorch refuses.
+    pub fn new(
+        config: &ModelConfig,
+        part: StagePart,
+        device: Device,
+        kind: Kind,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
+        let gate_kind = if kind == Kind::Double { Kind::Double } else { Kind::Float };
+        let n_local = part.experts.end - part.experts.start;
+        let layer = |id: u32| Layer {
+            id,
+            attention: Attention::new(config, id),
+            moe: config.is_moe(LayerId(id)).then(|| Moe::new(config, id, n_local, gate_kind, device)),
+        };
+        Ok(Self {
+            store: Store::new(config, &part, device, kind, seed),
+            layers: part.layers.clone().map(layer).collect(),
+            mtp: part.mtp_layers.clone().map(layer).collect(),
+            config: config.clone(),
+            part,
+            kind,
+            device,
+        })
+    }
+
+    /// Real tensors, in the order of the model's table.
+    pub fn parameters(&self) -> &[StoredParameter] {
+        self.store.stored()
+    }
+
+    /// The biases of the stage's gates, `[e]` each, to be changed in place.
+    pub fn biases(&self) -> Vec<(LayerId, Tensor)> {
+        self.layers.iter().chain(&self.mtp).filter_map(|layer| layer.moe.as_ref()).map(Moe::bias).collect()
+    }
+
+    /// Runs the stage. With all weights zero nothing is kept for backward.
+    ///
+    /// # Errors
+    /// When LibTorch refuses or the exchange fails.
+    ///
+    /// # Panics
+    /// When a stage that embeds gets a stream, or one that does not gets none.
+    pub fn forward(
+        &self,
+        input: StageInput<'_>,
+        weights: &LossWeights,
+        exchange: &dyn ExpertExchange,
+    ) -> Result<StageForward, ModelError> {
+        if *weights == LossWeights::default() {
+            no_grad(|| self.run(input, weights, exchange, Tape::forgetful()))
+        } else {
+            self.run(input, weights, exchange, Tape::default())
+        }
+    }
+
+    /// Walks a forward pass back. `output_gradient` is that of the stream given to the next stage; the result is that of
+    /// the stream that came in.
+    ///
+    /// # Errors
+    /// When LibTorch refuses or the exchange fails.
+    pub fn backward(
+        &self,
+        saved: Saved,
+        output_gradient: Option<Tensor>,
+        gradients: &mut Gradients,
+        exchange: &dyn ExpertExchange,
+    ) -> Result<Option<Tensor>, ModelError> {
+        let Saved { tape, mut seeds, input, output } = saved;
+        seeds.extend(output.zip(output_gradient));
+        tape.backward(seeds, input, gradients, exchange)
+    }
+
+    fn run(
+        &self,
+        input: StageInput<'_>,
+        weights: &LossWeights,
+        exchange: &dyn ExpertExchange,
+        tape: Tape,
+    ) -> Result<StageForward, ModelError> {
+        let StageInput { microbatch, hidden } = input;
+        assert_eq!(hidden.is_none(), self.part.embeds, "a stage embeds or gets a stream");
+        let t = microbatch.ids_bt.size()[1];
+        let rope = Attention::rope(&self.config.attention, t, self.kind, self.device);
+        let (seeds, losses, loads) = Default::default();
+        let mut pass = Pass { tape, rope, weights, exchange, seeds, losses, loads };
+        let stream_in = hidden.map(|hidden| (pass.tape.value(), hidden));
+        let input = stream_in.as_ref().map(|(value, _)| *value);
+        let mut h = match stream_in {
+            Some(stream) => stream,
+            None => self.embed(&mut pass, &microbatch.ids_bt)?,
+        };
+        let counts = microbatch.targets_bt.ne(IGNORED).reshape([-1]);
+        for layer in &self.layers {
+            h = self.layer(layer, &mut pass, &h, &counts)?;
+        }
+        let (output, stream_out) = if self.part.scores {
+            self.score(&mut pass, &h, microbatch)?;
+            (None, None)
+        } else {
+            (Some(h.0), Some(h.1))
+        };
+        let Pass { tape, seeds, losses, loads, .. } = pass;
+        Ok(StageForward { output: stream_out, saved: Saved { tape, seeds, input, output }, losses, loads })
+    }
+
+    fn embed(&self, pass: &mut Pass<'_>, ids_bt: &Tensor) -> Result<(Value, Tensor), ModelError> {
+        let [h] = pass.tape.graph(&[], vec![self.store.leaf(EMBEDDING)], |_, leaves| {
+            Ok([Tensor::embedding(&leaves[0].tensor, ids_bt, -1, false, false)])
+        })?;
+        Ok(h)
+    }
+
+    fn layer(
+        &self,
+        layer: &Layer,
+        pass: &mut Pass<'_>,
+        h: &(Value, Tensor),
+        counts: &Tensor,
+    ) -> Result<(Value, Tensor), ModelError> {
+        let rope = &pass.rope;
+        let [h] = pass.tape.graph(&[h], layer.attention.leaves(&self.store), |inputs, leaves| {
+            Ok([layer.attention.forward(&inputs[0], leaves, rope)])
+        })?;
+        let Some(moe) = &layer.moe else { return self.dense(layer.id, pass, &h) };
+        let done = moe.forward(&mut pass.tape, &self.store, &h, counts, pass.exchange)?;
+        let sequences = h.1.size()[0] as f64;
+        pass.losses.balance.0 += done.balance.1.double_value(&[]);
+        pass.losses.balance.1 += sequences;
+        pass.seed(&done.balance, pass.weights.balance);
+        pass.loads.push((moe.layer(), done.load));
+        Ok(done.hidden)
+    }
+
+    fn dense(&self, layer: u32, pass: &mut Pass<'_>, h: &(Value, Tensor)) -> Result<(Value, Tensor), ModelError> {
+        let base = format!("model.layers.{layer}");
+        let names = ["post_attention_layernorm.weight", "mlp.gate_up", "mlp.down_proj.weight"];
+        let leaves = names.iter().map(|name| self.store.leaf(&format!("{base}.{name}"))).collect();
+        let [h] = pass.tape.graph(&[h], leaves, |inputs, w| {
+            let x = rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps);
+            Ok([&inputs[0] + stacked_feed_forward(&x, &w[1].tensor, &w[2].tensor)])
+        })?;
+        Ok(h)
+    }
+
+    /// Final norm, head, loss, and the MTP modules.
+    fn score(&self, pass: &mut Pass<'_>, h: &(Value, Tensor), microbatch: &Microbatch) -> Result<(), ModelError> {
+        let normed = self.norm(pass, "model.norm.weight", h)?;
+        let loss = self.head(pass, &normed, &microbatch.targets_bt)?;
+        pass.losses.loss = (loss.1.double_value(&[]), n_targets(&microbatch.targets_bt));
+        pass.seed(&loss, pass.weights.token);
+
+        let reads = |plain: &(Value, Tensor), normed: &(Value, Tensor)| {
+            let (value, tensor) = match self.config.mtp.input {
+                MtpInput::PreNorm => plain,
+                MtpInput::PostNorm => normed,
+            };
+            (*value, tensor.shallow_clone())
+        };
+        let mut stream = reads(h, &normed);
+        for (layer, (ids_bt, targets_bt)) in self.mtp.iter().zip(&microbatch.mtp) {
+            let h = self.mtp_module(layer, pass, &stream, ids_bt, targets_bt)?;
+            let normed = self.norm(pass, &format!("model.layers.{}.shared_head.norm.weight", layer.id), &h)?;
+            let loss = self.head(pass, &normed, targets_bt)?;
+            pass.losses.mtp.0 += loss.1.double_value(&[]);
+            pass.losses.mtp.1 += n_targets(targets_bt);
+            pass.seed(&loss, pass.weights.mtp);
+            stream = reads(&h, &normed);
+        }
+        Ok(())
+    }
+
+    /// TRM_k(M_k [norm(Emb(t)); norm(h)]) (equations 21 and 22); the released weights put the embedding first.
+    fn mtp_module(
+        &self,
+        layer: &Layer,
+        pass: &mut Pass<'_>,
+        h: &(Value, Tensor),
+        ids_bt: &Tensor,
+        targets_bt: &Tensor,
+    ) -> Result<(Value, Tensor), ModelError> {
+        let base = format!("model.layers.{}", layer.id);
+        let mut leaves = vec![self.store.leaf(EMBEDDING)];
+        leaves.extend(["enorm", "hnorm", "eh_proj"].iter().map(|n| self.store.leaf(&format!("{base}.{n}.weight"))));
+        let eps = self.config.norm_eps;
+        let [joined] = pass.tape.graph(&[h], leaves, |inputs, w| {
+            let embedded = Tensor::embedding(&w[0].tensor, ids_bt, -1, false, false);
+            let both = [rms_norm(&embedded, &w[1].tensor, eps), rms_norm(&inputs[0], &w[2].tensor, eps)];
+            Ok([Tensor::cat(&both, -1).matmul(&w[3].tensor.tr())])
+        })?;
+        let counts = targets_bt.ne(IGNORED).reshape([-1]);
+        self.layer(layer, pass, &joined, &counts)
+    }
+
+    fn norm(&self, pass: &mut Pass<'_>, name: &str, h: &(Value, Tensor)) -> Result<(Value, Tensor), ModelError> {
+        let [normed] = pass.tape.graph(&[h], vec![self.store.leaf(name)], |inputs, w| {
+            Ok([rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps)])
+        })?;
+        Ok(normed)
+    }
+
+    /// Sum of cross-entropies.
+    fn head(
+        &self,
+        pass: &mut Pass<'_>,
+        normed: &(Value, Tensor),
+        targets_bt: &Tensor,
+    ) -> Result<(Value, Tensor), ModelError> {
+        let [loss] = pass.tape.graph(&[normed], vec![self.store.leaf(HEAD)], |inputs, w| {
+            Ok([cross_entropy(&inputs[0].matmul(&w[0].tensor.tr()), targets_bt)])
+        })?;
+        Ok(loss)
+    }
+}
+
+impl Pass<'_> {
+    /// Lets a sum take part in the loss.
+    fn seed(&mut self, sum: &(Value, Tensor), weight: f64) {
+        if weight != 0.0 {
+            self.seeds.push((sum.0, sum.1.full_like(weight)));
+        }
+    }
+}

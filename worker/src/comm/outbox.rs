@@ -1,0 +1,217 @@
+//! What waits to be sent to one peer. A message goes straight to the socket as far as that takes it at once; the rest is
+//! written by a thread.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, sendmsg};
+
+use super::clock::now;
+use super::payload::Payload;
+use super::transport::{Behind, Message, WAITING_MAX_BYTES};
+use super::wire::{Frame, HEADER_BYTES, Notice};
+
+/// A peer hears something at least this often.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// A frame on its way.
+pub(super) struct Item {
+    head: Vec<u8>,
+    payload: Option<Payload>,
+    sent: usize,
+    is_notice: bool,
+}
+
+impl Item {
+    pub(super) fn message(message: Message) -> Self {
+        let head = Frame::Data(message.header).encode().to_vec();
+        Self { head, payload: Some(message.payload), sent: 0, is_notice: false }
+    }
+
+    pub(super) fn notice(notice: &Notice) -> Self {
+        let words = notice.encode();
+        let mut head = Frame::Notice { n_bytes: words.len() as u64 }.encode().to_vec();
+        head.extend(words);
+        Self { head, payload: None, sent: 0, is_notice: true }
+    }
+
+    fn frame(frame: Frame) -> Self {
+        Self { head: frame.encode().to_vec(), payload: None, sent: 0, is_notice: false }
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.head.len() + self.payload.as_ref().map_or(0, Payload::n_bytes)
+    }
+
+    /// What is left of head and payload.
+    fn left(&self) -> [&[u8]; 2] {
+        let payload = self.payload.as_ref().map_or(&[][..], Payload::bytes);
+        let in_payload = self.sent.saturating_sub(self.head.len());
+        [&self.head[self.sent.min(self.head.len())..], &payload[in_payload..]]
+    }
+
+    fn is_sent(&self) -> bool {
+        self.sent == self.n_bytes()
+    }
+}
+
+pub(super) struct Outbox {
+    stream: TcpStream,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    queue: VecDeque<Item>,
+    n_bytes: u64,
+    /// The thread has taken an item out and writes it.
+    is_writing: bool,
+    /// Nothing is taken any more.
+    is_finished: bool,
+    /// The connection is of no use any more.
+    is_broken: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, inner: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends after all that waits. Never waits itself.
+    pub(super) fn put(&self, mut item: Item) -> Result<(), Behind> {
+        let mut inner = self.lock();
+        if inner.is_finished || inner.is_broken {
+            return Ok(());
+        }
+        if inner.queue.is_empty() && !inner.is_writing && self.send_at_once(&mut item) {
+            return Ok(());
+        }
+        inner.n_bytes += item.n_bytes() as u64;
+        let n_bytes = inner.n_bytes;
+        inner.queue.push_back(item);
+        drop(inner);
+        self.changed.notify_all();
+        if n_bytes > WAITING_MAX_BYTES { Err(Behind { n_bytes }) } else { Ok(()) }
+    }
+
+    /// Sends before all that waits, but for a frame that was begun.
+    pub(super) fn put_first(&self, item: Item) {
+        let mut inner = self.lock();
+        if inner.is_finished || inner.is_broken {
+            return;
+        }
+        inner.n_bytes += item.n_bytes() as u64;
+        let place = usize::from(inner.queue.front().is_some_and(|front| front.sent > 0));
+        inner.queue.insert(place, item);
+        drop(inner);
+        self.changed.notify_all();
+    }
+
+    /// Whether all of it is with the system. What goes wrong here goes wrong again in the thread, which tells.
+    fn send_at_once(&self, item: &mut Item) -> bool {
+        while !item.is_sent() {
+            let left = item.left().map(IoSlice::new);
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            match sendmsg::<()>(self.stream.as_raw_fd(), &left, &[], flags, None) {
+                Ok(n) => item.sent += n,
+                Err(Errno::EINTR) => (),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// The thread's work: writes what waits, and a ping when nothing does.
+    pub(super) fn write_until_ended(&self) -> io::Result<()> {
+        loop {
+            let mut inner = self.lock();
+            let pause = |inner: &mut Inner| inner.queue.is_empty() && !inner.is_finished && !inner.is_broken;
+            if pause(&mut inner) {
+                let waited = self.changed.wait_timeout_while(inner, PING_EVERY, |inner| pause(inner));
+                inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if inner.is_broken {
+                return Ok(());
+            }
+            let item = match inner.queue.pop_front() {
+                Some(item) => {
+                    inner.n_bytes -= item.n_bytes() as u64;
+                    item
+                }
+                None if inner.is_finished => return self.stream.shutdown(Shutdown::Write).or(Ok(())),
+                None => Item::frame(Frame::Ping),
+            };
+            inner.is_writing = true;
+            drop(inner);
+            let written = self.write(item);
+            let mut inner = self.lock();
+            inner.is_writing = false;
+            let was_shut = inner.is_broken;
+            inner.is_broken |= written.is_err();
+            drop(inner);
+            self.changed.notify_all();
+            if !was_shut {
+                written?;
+            }
+        }
+    }
+
+    fn write(&self, mut item: Item) -> io::Result<()> {
+        let mut stream = &self.stream;
+        while !item.is_sent() {
+            match stream.write_vectored(&item.left().map(IoSlice::new)) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => item.sent += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A goodbye after all that waits, and nothing more.
+    pub(super) fn finish(&self) {
+        let mut inner = self.lock();
+        if !inner.is_finished {
+            inner.queue.push_back(Item::frame(Frame::Goodbye));
+            inner.n_bytes += HEADER_BYTES as u64;
+            inner.is_finished = true;
+        }
+        drop(inner);
+        self.changed.notify_all();
+    }
+
+    /// Gives up what was not begun, but for notices.
+    pub(super) fn keep_notices(&self) {
+        let mut inner = self.lock();
+        inner.queue.retain(|item| item.is_notice || item.sent > 0);
+        inner.n_bytes = inner.queue.iter().map(|item| item.n_bytes() as u64).sum();
+        inner.is_finished = true;
+        drop(inner);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn wait_empty(&self, until: Instant) {
+        let inner = self.lock();
+        let left = until.saturating_duration_since(now());
+        let waits = |inner: &mut Inner| (!inner.queue.is_empty() || inner.is_writing) && !inner.is_broken;
+        drop(self.changed.wait_timeout_while(inner, left, waits));
+    }
+
+    /// Ends the connection in both directions.
+    pub(super) fn shut(&self) {
+        self.lock().is_broken = true;
+        self.changed.notify_all();
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}

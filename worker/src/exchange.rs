@@ -1,0 +1,122 @@
+//! The all-to-all behind the network's exchange with experts.
+
+use std::time::Duration;
+
+use ds_model::{Arrival, ExpertExchange, ModelError, Route};
+use tch::{Kind, Tensor};
+
+use crate::comm::{CommError, Group, Pending};
+use crate::step::{Cause, Ledger, now};
+
+/// Experts spread evenly over a group: its rank i holds the i-th run of them.
+pub(crate) struct CommExchange {
+    group: Group,
+    n_local: usize,
+    timeout: Duration,
+}
+
+impl CommExchange {
+    /// Of `n_experts` over `group`, which must divide them; an operation that takes longer than `timeout` has failed.
+    pub(crate) fn new(group: Group, n_experts: u32, timeout: Duration) -> Self {
+        let n_local = n_experts as usize / group.size();
+        Self { group, n_local, timeout }
+    }
+
+    /// Books the time that it waits to a ledger.
+    pub(crate) fn booked<'a>(&'a self, ledger: &'a Ledger) -> Booked<'a> {
+        Booked { exchange: self, ledger }
+    }
+
+    /// Rows for every rank of the group.
+    fn rows_to(&self, route: &Route) -> Vec<i64> {
+        route.sent.chunks(self.n_local).map(|experts| experts.iter().sum()).collect()
+    }
+
+    /// Rows from every rank of the group.
+    fn rows_from(route: &Route) -> Vec<i64> {
+        route.arrived_from.iter().map(|experts| experts.iter().sum()).collect()
+    }
+}
+
+/// An exchange of one step.
+pub(crate) struct Booked<'a> {
+    exchange: &'a CommExchange,
+    ledger: &'a Ledger,
+}
+
+impl Booked<'_> {
+    fn wait(&self, pending: Pending<Tensor>) -> Result<Tensor, ModelError> {
+        let deadline = now() + self.exchange.timeout;
+        self.ledger.book(Cause::Exchange, || pending.wait(deadline)).map_err(failed)
+    }
+}
+
+impl ExpertExchange for Booked<'_> {
+    fn route(&self, sent: Vec<i64>) -> Result<Route, ModelError> {
+        let CommExchange { group, n_local, .. } = self.exchange;
+        let each = vec![*n_local as i64; group.size()];
+        let counts = self.wait(group.all_to_all(&Tensor::from_slice(&sent), &each, &each))?;
+        let counts = Vec::<i64>::try_from(counts)?;
+        let arrived_from: Vec<Vec<i64>> = counts.chunks(*n_local).map(<[i64]>::to_vec).collect();
+        let arrived = (0..*n_local).map(|expert| arrived_from.iter().map(|from| from[expert]).sum()).collect();
+        Ok(Route { sent, arrived, arrived_from })
+    }
+
+    fn dispatch<'a>(&'a self, route: &Route, rows: &Tensor) -> Result<Arrival<'a>, ModelError> {
+        let (to, from) = (self.exchange.rows_to(route), CommExchange::rows_from(route));
+        let pending = self.exchange.group.all_to_all(rows, &to, &from);
+        let (order, device) = (by_expert(route), rows.device());
+        Ok(Box::new(move || {
+            let arrived = self.wait(pending)?.to_device(device);
+            Ok(order.map_or_else(|| arrived.shallow_clone(), |order| arrived.index_select(0, &order.to_device(device))))
+        }))
+    }
+
+    fn combine<'a>(&'a self, route: &Route, rows: &Tensor) -> Result<Arrival<'a>, ModelError> {
+        let (to, from) = (self.exchange.rows_to(route), CommExchange::rows_from(route));
+        let device = rows.device();
+        let by_source = by_expert(route).map(|order| order.argsort(0, false).to_device(device));
+        let rows = by_source.map_or_else(|| rows.shallow_clone(), |order| rows.index_select(0, &order));
+        let pending = self.exchange.group.all_to_all(&rows, &from, &to);
+        Ok(Box::new(move || Ok(self.wait(pending)?.to_device(device))))
+    }
+}
+
+/// Rows arrive rank after rank; this is their order expert after expert. None where that is the same.
+fn by_expert(route: &Route) -> Option<Tensor> {
+    let (n_sources, n_local) = (route.arrived_from.len(), route.arrived.len());
+    if n_sources == 1 || n_local == 1 {
+        return None;
+    }
+    let mut starts = Vec::with_capacity(n_sources * n_local);
+    let mut next = 0;
+    for n in route.arrived_from.iter().flatten() {
+        starts.push(next);
+        next += n;
+    }
+    let mut order = Vec::with_capacity(next as usize);
+    for expert in 0..n_local {
+        for source in 0..n_sources {
+            let start = starts[source * n_local + expert];
+            order.extend(start..start + route.arrived_from[source][expert]);
+        }
+    }
+    Some(Tensor::from_slice(&order).to_kind(Kind::Int64))
+}
+
+fn failed(error: CommError) -> ModelError {
+    ModelError::Exchange { peer: error.culprit().map(|rank| rank.0), reason: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_an_expert_stand_together_in_the_order_of_their_ranks() {
+        let arrived_from = vec![vec![2, 1], vec![1, 2]];
+        let route = Route { sent: vec![], arrived: vec![3, 3], arrived_from };
+        let order = Vec::<i64>::try_from(by_expert(&route).unwrap()).unwrap();
+        assert_eq!(order, [0, 1, 3, 2, 4, 5]);
+    }
+}

@@ -1,0 +1,17 @@
+//! The parts of one optimizer update on one rank.
+
+mod batches;
+mod executor;
+mod ledger;
+mod norm;
+mod optimizer;
+mod reduce;
+mod statistics;
+
+pub use batches::{Batches, Cut, n_targets};
+pub use executor::Executor;
+pub use ledger::{Cause, Ledger, now};
+pub use norm::{NormError, NormShare, clip};
+pub use optimizer::{Optimizer, master_kind};
+pub use reduce::{sum_over, sum_over_holders};
+pub use statistics::{Statistics, maxvio, mean};

@@ -1,0 +1,216 @@
+//! A rank's part of a checkpoint: it writes the logical tensors that the plan gives it and reads those that it holds,
+//! so any layout can resume what any other has written.
+//!
+//! Protocol: rank 0 creates the draft; barrier; every rank writes its file; the parts are gathered; rank 0 commits;
+//! everybody learns how that went.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ds_arch::gate_bias_name;
+use ds_checkpoint::{Checkpoint, Draft, Dtype, Part, RecordKind, Shard, TrainState};
+use ds_model::StageModel;
+use ds_plan::Writes;
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::comm::Group;
+use crate::error::RankError;
+use crate::step::Optimizer;
+
+/// The logical names of what a rank writes.
+pub(super) fn names(writes: Writes) -> HashSet<String> {
+    let biases = writes.gate_biases.into_iter().map(gate_bias_name);
+    writes.parameters.into_iter().map(|p| p.name).chain(biases).collect()
+}
+
+/// Where checkpoints of a run lie, and what this rank writes.
+pub(super) struct Checkpoints {
+    pub(super) folder: PathBuf,
+    pub(super) keep: u32,
+    /// Logical names that this rank writes.
+    pub(super) writes: HashSet<String>,
+}
+
+impl Checkpoints {
+    /// Saves; every rank of `world` calls it at the same step. Returns the folder.
+    pub(super) fn save(
+        &self,
+        model: &StageModel,
+        optimizer: &Optimizer,
+        state: &TrainState,
+        world: &Group,
+        deadline: Instant,
+    ) -> Result<PathBuf, RankError> {
+        let draft = agree(world, deadline, || {
+            (world.index() == 0).then(|| Draft::create(&self.folder, state.step)).transpose()?;
+            Ok(())
+        })
+        .and_then(|()| Ok(Draft::create(&self.folder, state.step)?))?;
+        let mut part = None;
+        agree(world, deadline, || {
+            part = Some(self.write(&draft, world.index() as u32, model, optimizer)?);
+            Ok(())
+        })?;
+        let part = part.expect("written above").to_bytes();
+        let parts = world.all_gather_bytes(&part).wait(deadline)?;
+        let folder = draft.folder();
+        agree(world, deadline, || {
+            if world.index() == 0 {
+                let parts = parts.iter().map(|bytes| Part::from_bytes(bytes)).collect::<Result<Vec<_>, _>>()?;
+                draft.commit(parts, state)?;
+                ds_checkpoint::prune(&self.folder, self.keep)?;
+            }
+            Ok(())
+        })?;
+        Ok(folder)
+    }
+
+    fn write(&self, draft: &Draft, writer: u32, model: &StageModel, optimizer: &Optimizer) -> Result<Part, RankError> {
+        let tensors = self.tensors(model, optimizer);
+        let bytes: Vec<Vec<u8>> = tensors.iter().map(|t| to_bytes(&t.values)).collect();
+        let shapes: Vec<Vec<u64>> =
+            tensors.iter().map(|t| t.values.size().iter().map(|&d| d as u64).collect()).collect();
+        let ranges: Vec<Vec<_>> = shapes.iter().map(|shape| shape.iter().map(|&d| 0..d).collect()).collect();
+        let shards: Vec<Shard<'_>> = tensors
+            .iter()
+            .enumerate()
+            .map(|(i, t)| Shard {
+                name: &t.name,
+                kind: t.kind,
+                dtype: dtype(t.values.kind()),
+                shape: &shapes[i],
+                range: &ranges[i],
+                bytes: &bytes[i],
+            })
+            .collect();
+        Ok(draft.write(writer, &shards)?)
+    }
+
+    fn tensors(&self, model: &StageModel, optimizer: &Optimizer) -> Vec<Named> {
+        let mut named = Vec::new();
+        let kinds = [
+            (RecordKind::Weight, optimizer.masters()),
+            (RecordKind::Moment1, optimizer.moments1()),
+            (RecordKind::Moment2, optimizer.moments2()),
+        ];
+        for (i, parameter) in model.parameters().iter().enumerate() {
+            for logical in parameter.logical.iter().filter(|logical| self.writes.contains(&logical.name)) {
+                for (kind, tensors) in kinds {
+                    let values = row(&tensors[i], logical.index);
+                    named.push(Named { name: logical.name.clone(), kind, values });
+                }
+            }
+        }
+        for (layer, bias) in model.biases() {
+            let name = gate_bias_name(layer);
+            if self.writes.contains(&name) {
+                named.push(Named { name, kind: RecordKind::Bias, values: bias.shallow_clone() });
+            }
+        }
+        named
+    }
+}
+
+struct Named {
+    name: String,
+    kind: RecordKind,
+    values: Tensor,
+}
+
+/// Loads what this rank holds. Weights and biases always; moments too unless the run starts afresh from the weights.
+pub(super) fn load(
+    checkpoint: &Checkpoint,
+    model: &StageModel,
+    optimizer: &mut Optimizer,
+    moments: bool,
+) -> Result<(), RankError> {
+    let mut kinds = vec![(RecordKind::Weight, optimizer.masters())];
+    if moments {
+        kinds.push((RecordKind::Moment1, optimizer.moments1()));
+        kinds.push((RecordKind::Moment2, optimizer.moments2()));
+    }
+    for (kind, tensors) in kinds {
+        for (i, parameter) in model.parameters().iter().enumerate() {
+            for logical in &parameter.logical {
+                read_into(checkpoint, &logical.name, kind, &row(&tensors[i], logical.index))?;
+            }
+        }
+    }
+    for (layer, bias) in model.biases() {
+        read_into(checkpoint, &gate_bias_name(layer), RecordKind::Bias, &bias)?;
+    }
+    let n_updates = if moments { checkpoint.state().step } else { 0 };
+    optimizer.restored(model, n_updates);
+    Ok(())
+}
+
+fn read_into(checkpoint: &Checkpoint, name: &str, kind: RecordKind, target: &Tensor) -> Result<(), RankError> {
+    let whole: Vec<_> = target.size().iter().map(|&d| 0..d as u64).collect();
+    let (stored, bytes) = checkpoint.read(name, kind, &whole)?;
+    let values = Tensor::from_data_size(&bytes, &target.size(), tensor_kind(stored));
+    no_grad(|| target.shallow_clone().copy_(&values));
+    Ok(())
+}
+
+/// Runs `work` on every rank and fails everywhere if it failed anywhere, so that nobody waits for a rank that gave up.
+fn agree(world: &Group, deadline: Instant, work: impl FnOnce() -> Result<(), RankError>) -> Result<(), RankError> {
+    let outcome = work();
+    let message = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let messages = world.all_gather_bytes(message.as_bytes()).wait(deadline)?;
+    outcome?;
+    match messages.iter().position(|message| !message.is_empty()) {
+        Some(rank) => Err(RankError::PeerCouldNotSave {
+            rank: rank as u32,
+            reason: String::from_utf8_lossy(&messages[rank]).into_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn row(tensor: &Tensor, index: Option<i64>) -> Tensor {
+    index.map_or_else(|| tensor.shallow_clone(), |i| tensor.get(i)).detach()
+}
+
+fn to_bytes(values: &Tensor) -> Vec<u8> {
+    let values = values.to_device(Device::Cpu).contiguous();
+    let mut bytes = vec![0; values.numel() * values.kind().elt_size_in_bytes()];
+    values.copy_data_u8(&mut bytes, values.numel());
+    bytes
+}
+
+fn dtype(kind: Kind) -> Dtype {
+    match kind {
+        Kind::Double => Dtype::F64,
+        Kind::Float => Dtype::F32,
+        other => unreachable!("masters, moments and biases are FP32 or FP64, not {other:?}"),
+    }
+}
+
+fn tensor_kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::F64 => Kind::Double,
+        Dtype::F32 => Kind::Float,
+        Dtype::BF16 => Kind::BFloat16,
+    }
+}
+
+/// The newest whole checkpoint of `folder`, as rank 0 sees it; every rank opens the same.
+pub(super) fn newest(folder: &Path, world: &Group, deadline: Instant) -> Result<Option<Checkpoint>, RankError> {
+    let mut found = Vec::new();
+    agree(world, deadline, || {
+        if world.index() == 0 && folder.is_dir() {
+            let newest = ds_checkpoint::newest_whole(folder)?;
+            for broken in &newest.broken {
+                tracing::warn!("checkpoint passed over: {broken}");
+            }
+            if let Some(path) = newest.path {
+                found = path.to_string_lossy().into_owned().into_bytes();
+            }
+        }
+        Ok(())
+    })?;
+    let chosen = world.all_gather_bytes(&found).wait(deadline)?;
+    let chosen = String::from_utf8_lossy(&chosen[0]).into_owned();
+    if chosen.is_empty() { Ok(None) } else { Ok(Some(Checkpoint::open(Path::new(&chosen))?)) }
+}

@@ -1,0 +1,276 @@
+//! One rank's training, without knowing who starts it: ranks may be processes of a cluster or threads of a test.
+
+mod checkpoints;
+mod evaluate;
+mod setup;
+
+use std::path::PathBuf;
+
+use ds_arch::LayerId;
+use ds_checkpoint::TrainState;
+use ds_data::TokenFolder;
+use ds_model::{Gradients, LossWeights, Microbatch, StageModel, update_bias};
+use ds_plan::spec::{self, BalancePolicy, PhaseSpec};
+use ds_plan::{JobPlan, RankId, RankPlan, learning_rate};
+use ds_proto::{Evaluation, StepMetrics};
+use tch::Tensor;
+
+use crate::comm::{Endpoint, ReduceOp};
+use crate::error::RankError;
+use crate::exchange::CommExchange;
+use crate::step::{
+    Batches, Cause, Cut, Executor, Ledger, NormShare, Optimizer, Statistics, clip, maxvio, mean, n_targets, sum_over,
+    sum_over_holders,
+};
+use checkpoints::Checkpoints;
+use setup::Groups;
+
+pub use setup::Setup;
+
+/// One rank, ready to train.
+pub struct Trainer {
+    plan: JobPlan,
+    rank: RankPlan,
+    model: StageModel,
+    gradients: Gradients,
+    optimizer: Optimizer,
+    norm_share: NormShare,
+    groups: Groups,
+    exchange: CommExchange,
+    /// Parameters that other stages have copies of: place in `StageModel::parameters`, holders in the pipeline group.
+    shared: Vec<(usize, Vec<usize>)>,
+    /// Every layer with a gate, of all stages, MTP included.
+    layers: Vec<LayerId>,
+    batches: Batches,
+    validation: Option<TokenFolder>,
+    cut: Cut,
+    checkpoints: Checkpoints,
+    n_updates: u64,
+}
+
+/// What one update was like.
+pub struct StepDone {
+    /// Of the whole job; the same on every rank but for the clock.
+    pub metrics: StepMetrics,
+    /// Some rank was told to stop: all of them stop here.
+    pub stop: bool,
+}
+
+impl Trainer {
+    /// Takes up the newest whole checkpoint of the run, or the initial weights. Every rank of the job calls it.
+    ///
+    /// # Errors
+    /// When the seat, the text or the checkpoint cannot be used, or a peer fails.
+    pub fn new(plan: &JobPlan, rank: RankId, endpoint: &Endpoint, setup: Setup) -> Result<Self, RankError> {
+        setup::offered(plan)?;
+        let (plan, rank) = (plan.clone(), plan.rank(rank));
+        let device = setup::device(&setup.device)?;
+        let groups = Groups::new(endpoint, &plan, &rank);
+        let model = setup::stage_model(&plan, &rank, device)?;
+        let phase = plan.spec().train[0].clone();
+        let mut optimizer = Optimizer::new(phase.optimizer, &model);
+        let checkpoints = Checkpoints {
+            folder: setup.checkpoints.clone(),
+            keep: plan.spec().checkpoint.keep,
+            writes: checkpoints::names(plan.writes(rank.rank)),
+        };
+        let n_updates = setup::take_up_weights(&plan, &checkpoints, &model, &mut optimizer, &groups)?;
+
+        let cut = Cut { sequence: phase.sequence, mtp_depth: plan.spec().model.mtp.depth, device };
+        let (training, validation) = setup::open_tokens(&plan, &setup, cut)?;
+        let batches = Batches::new(training, &phase, cut, plan.spec().seed, rank.sampler.0, rank.n_microbatches);
+        Ok(Self {
+            gradients: Gradients::zeros(&model),
+            norm_share: NormShare::new(&plan, rank.rank, &model),
+            exchange: CommExchange::new(groups.expert.clone(), plan.spec().model.moe.n_experts, groups.timeout),
+            shared: shared(&plan, &model),
+            layers: plan.spec().model.moe_layers().collect(),
+            plan,
+            rank,
+            model,
+            optimizer,
+            groups,
+            batches,
+            validation,
+            cut,
+            checkpoints,
+            n_updates,
+        })
+    }
+
+    /// Updates that the weights have seen.
+    pub fn n_updates(&self) -> u64 {
+        self.n_updates
+    }
+
+    /// This rank's part of the network.
+    pub fn model(&self) -> &StageModel {
+        &self.model
+    }
+
+    /// Gradients of the last step, after sums and clipping; aligned with the model's parameters.
+    pub fn gradients(&self) -> &[Tensor] {
+        self.gradients.tensors()
+    }
+
+    /// One update. `stop` says that this rank was told to stop after it.
+    ///
+    /// # Errors
+    /// When a peer fails, LibTorch refuses, or the gradient norm is not finite; then the weights are unchanged.
+    pub fn step(&mut self, stop: bool) -> Result<StepDone, RankError> {
+        let ledger = Ledger::open();
+        let microbatches = ledger.book(Cause::Data, || self.batches.step(self.n_updates));
+        let weights = self.loss_weights(&microbatches, &ledger)?;
+        self.gradients.zero();
+        let mut mine = self.forward_and_backward(&microbatches, &weights, &ledger)?;
+        let norm = ledger.book(Cause::Reduce, || self.reduce())?;
+        if !norm.is_finite() {
+            return Err(RankError::NotFinite { step: self.n_updates, norm });
+        }
+        let rate = learning_rate(&self.phase().learning_rate, self.n_updates);
+        ledger.book(Cause::Optimizer, || self.update(norm, rate))?;
+        mine.seconds = ledger.by_cause();
+        mine.n_stops = if stop { 1.0 } else { 0.0 };
+        let n_experts = self.plan.spec().model.moe.n_experts as usize;
+        let all = mine.sum(&self.layers, n_experts, &self.groups.world, self.groups.deadline())?;
+        self.update_biases(&all);
+        self.n_updates += 1;
+        let metrics = self.metrics(&all, norm, rate, ledger.seconds());
+        Ok(StepDone { metrics, stop: all.n_stops > 0.0 })
+    }
+
+    /// The loss over the held-out text, if there is any; every rank calls it at the same step.
+    ///
+    /// # Errors
+    /// When a peer fails or LibTorch refuses.
+    pub fn evaluate(&self) -> Result<Option<Evaluation>, RankError> {
+        self.validation.as_ref().map(|validation| evaluate::evaluate(self, validation)).transpose()
+    }
+
+    /// Saves a checkpoint and returns its folder; every rank calls it at the same step.
+    ///
+    /// # Errors
+    /// When any rank could not write its part.
+    pub fn save(&self) -> Result<PathBuf, RankError> {
+        let state = TrainState {
+            step: self.n_updates,
+            next_sample: self.n_updates * u64::from(self.phase().batch),
+            seed: self.plan.spec().seed,
+            spec_yaml: spec::to_yaml(self.plan.spec()),
+            ..TrainState::default()
+        };
+        let (world, deadline) = (&self.groups.world, self.groups.deadline());
+        self.checkpoints.save(&self.model, &self.optimizer, &state, world, deadline)
+    }
+
+    /// Waits for all ranks, so that nobody closes the mesh while a peer still listens.
+    ///
+    /// # Errors
+    /// When a peer fails.
+    pub fn leave(&self) -> Result<(), RankError> {
+        Ok(self.groups.world.barrier().wait(self.groups.deadline())?)
+    }
+
+    fn phase(&self) -> &PhaseSpec {
+        &self.plan.spec().train[0]
+    }
+
+    /// Every loss is a mean over the whole batch, so its targets are counted before the first backward.
+    fn loss_weights(&self, microbatches: &[Microbatch], ledger: &Ledger) -> Result<LossWeights, RankError> {
+        let (main, mtp) = microbatches.iter().map(n_targets).fold((0, 0), |sum, n| (sum.0 + n.0, sum.1 + n.1));
+        let counts = Tensor::from_slice(&[main, mtp]);
+        let deadline = self.groups.deadline();
+        let counts =
+            ledger.book(Cause::Reduce, || self.groups.data.all_reduce(&counts, ReduceOp::Sum).wait(deadline))?;
+        let count = |i| counts.int64_value(&[i]).max(1) as f64;
+        Ok(LossWeights {
+            token: 1.0 / count(0),
+            // (λ/D) Σ_k mean_k: each of the D depths has 1/D of the targets.
+            mtp: self.phase().mtp_weight / count(1),
+            balance: self.plan.spec().balance.sequence_weight / f64::from(self.phase().batch),
+        })
+    }
+
+    fn forward_and_backward(
+        &mut self,
+        microbatches: &[Microbatch],
+        weights: &LossWeights,
+        ledger: &Ledger,
+    ) -> Result<Statistics, RankError> {
+        let phase = self.phase();
+        let shape = [phase.microbatch, phase.sequence, self.plan.spec().model.hidden_size].map(i64::from);
+        let executor = Executor {
+            model: &self.model,
+            pipeline: &self.groups.pipeline,
+            exchange: &self.exchange.booked(ledger),
+            ledger,
+            stream: (shape, setup::kind(self.plan.spec().precision.compute), self.cut.device),
+            deadline: self.groups.deadline(),
+        };
+        executor.run(&self.rank.actions, microbatches, weights, &mut self.gradients)
+    }
+
+    /// Gradients of the whole batch, and their global norm.
+    fn reduce(&self) -> Result<f64, RankError> {
+        let (groups, deadline) = (&self.groups, self.groups.deadline());
+        let gradients = self.gradients.tensors();
+        for (place, holders) in &self.shared {
+            sum_over_holders(&groups.pipeline, holders, &gradients[*place], deadline)?;
+        }
+        let pick = |experts: bool| -> Vec<Tensor> {
+            let of = self.model.parameters().iter().zip(gradients);
+            of.filter(|(p, _)| p.is_expert == experts).map(|(_, g)| g.shallow_clone()).collect()
+        };
+        sum_over(&groups.data, &pick(false), deadline)?;
+        sum_over(&groups.replica, &pick(true), deadline)?;
+        Ok(self.norm_share.global_norm(gradients, &groups.world, deadline)?)
+    }
+
+    fn update(&mut self, norm: f64, rate: f64) -> Result<(), RankError> {
+        if let Some(limit) = self.phase().clip {
+            clip(self.gradients.tensors(), norm, limit);
+        }
+        Ok(self.optimizer.step(&self.model, self.gradients.tensors(), rate)?)
+    }
+
+    fn update_biases(&self, all: &Statistics) {
+        let BalancePolicy::LossFree { speed, freeze_after } = self.plan.spec().balance.policy else { return };
+        if freeze_after.is_some_and(|after| self.n_updates >= after) {
+            return;
+        }
+        for (layer, bias) in self.model.biases() {
+            update_bias(&bias, &all.loads[&layer], speed);
+        }
+    }
+
+    fn metrics(&self, all: &Statistics, norm: f64, rate: f64, seconds: f64) -> StepMetrics {
+        let n_ranks = f64::from(self.plan.grid().n_ranks());
+        let of_cause = |cause: Cause| all.seconds[cause as usize] / n_ranks;
+        let tokens = u64::from(self.phase().batch) * u64::from(self.phase().sequence);
+        let load = |layer: &LayerId| (layer.0, all.loads[layer].iter().map(|&n| n as u64).collect());
+        StepMetrics {
+            step: self.n_updates,
+            loss: mean(all.loss),
+            mtp_loss: mean(all.mtp),
+            balance_loss: mean(all.balance),
+            grad_norm: norm,
+            learning_rate: rate,
+            tokens,
+            seconds,
+            tokens_per_second: tokens as f64 / seconds,
+            maxvio: maxvio(self.layers.iter().map(|layer| &all.loads[layer])),
+            bubble_share: of_cause(Cause::Pipeline) / seconds,
+            seconds_by_cause: Cause::ALL.iter().map(|&c| (c.name().to_owned(), of_cause(c))).collect(),
+            loads: self.layers.iter().map(load).collect(),
+            ..StepMetrics::default()
+        }
+    }
+}
+
+fn shared(plan: &JobPlan, model: &StageModel) -> Vec<(usize, Vec<usize>)> {
+    let place = |name: &str| model.parameters().iter().position(|p| p.logical[0].name == name);
+    plan.shared_parameters()
+        .into_iter()
+        .filter_map(|s| Some((place(&s.name)?, s.pipeline.iter().map(|&p| p as usize).collect())))
+        .collect()
+}

@@ -1,0 +1,153 @@
+//! What a trainer needs before its first step: the stage's weights, the groups, the tokens.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ds_data::{TokenFolder, TokenizerChoice, prepare};
+use ds_model::{StageModel, StagePart};
+use ds_plan::spec::{ComputeType, TokenizerSpec};
+use ds_plan::{GroupKind, JobPlan, RankPlan};
+use tch::{Device, Kind};
+
+use super::checkpoints::{self, Checkpoints};
+use crate::comm::{Endpoint, Group};
+use crate::error::RankError;
+use crate::step::{Cut, Optimizer, now};
+
+/// What a seat brings to a rank.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Where checkpoints of the run go, and come from.
+    pub checkpoints: PathBuf,
+    /// Where text that became tokens lies.
+    pub token_cache: PathBuf,
+}
+
+/// The groups that a rank talks in.
+pub(super) struct Groups {
+    pub(super) world: Group,
+    pub(super) pipeline: Group,
+    pub(super) data: Group,
+    pub(super) expert: Group,
+    pub(super) replica: Group,
+    /// Of every operation.
+    pub(super) timeout: Duration,
+}
+
+impl Groups {
+    pub(super) fn new(endpoint: &Endpoint, plan: &JobPlan, rank: &RankPlan) -> Self {
+        // In the plan's order, on every rank.
+        let made: Vec<(GroupKind, Group)> =
+            rank.groups.iter().map(|group| (group.kind, endpoint.group(group.id, &group.ranks))).collect();
+        let of = |kind| {
+            let (_, group) = made.iter().find(|(k, _)| *k == kind).expect("a rank is in one group of each kind");
+            group.clone()
+        };
+        Self {
+            world: of(GroupKind::World),
+            pipeline: of(GroupKind::Pipeline),
+            data: of(GroupKind::Data),
+            expert: of(GroupKind::Expert),
+            replica: of(GroupKind::Replica),
+            timeout: plan.spec().cluster.comm_timeout,
+        }
+    }
+
+    /// When an operation that starts now has failed.
+    pub(super) fn deadline(&self) -> Instant {
+        now() + self.timeout
+    }
+}
+
+/// Refuses what the plan can express but this worker cannot run.
+pub(super) fn offered(plan: &JobPlan) -> Result<(), RankError> {
+    for (axis, asked) in [("tensor", plan.grid().n_tensor()), ("context", plan.grid().n_context())] {
+        if asked > 1 {
+            return Err(RankError::AxisNotOffered { axis, asked });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn device(name: &str) -> Result<Device, RankError> {
+    let refused = |reason: String| RankError::Device { device: name.to_owned(), reason };
+    let Some(index) = name.strip_prefix("cuda:") else { return Ok(Device::Cpu) };
+    let index: usize = index.parse().map_err(|_| refused("its number does not read".to_owned()))?;
+    ds_kernels::load_cuda().map_err(|error| refused(error.to_string()))?;
+    match tch::Cuda::device_count() as usize {
+        n if n <= index => Err(refused(format!("LibTorch sees {n} GPUs"))),
+        _ => Ok(Device::Cuda(index)),
+    }
+}
+
+pub(super) fn kind(compute: ComputeType) -> Kind {
+    match compute {
+        ComputeType::F32 => Kind::Float,
+        ComputeType::Bf16 => Kind::BFloat16,
+        ComputeType::F64 => Kind::Double,
+    }
+}
+
+/// The rank's part of the network, with initial weights.
+pub(super) fn stage_model(plan: &JobPlan, rank: &RankPlan, device: Device) -> Result<StageModel, RankError> {
+    let stage = &rank.stages[0];
+    let part = StagePart {
+        embeds: stage.embeds,
+        layers: stage.layers.clone(),
+        scores: stage.scores,
+        mtp_layers: stage.mtp_layers.clone(),
+        experts: rank.experts.clone(),
+    };
+    let spec = plan.spec();
+    Ok(StageModel::new(&spec.model, part, device, kind(spec.precision.compute), spec.seed)?)
+}
+
+/// The newest whole checkpoint of the run, or where the spec says to start, or the initial weights as they are.
+/// Returns the updates that the weights have seen in this run.
+pub(super) fn take_up_weights(
+    plan: &JobPlan,
+    checkpoints: &Checkpoints,
+    model: &StageModel,
+    optimizer: &mut Optimizer,
+    groups: &Groups,
+) -> Result<u64, RankError> {
+    if let Some(newest) = checkpoints::newest(&checkpoints.folder, &groups.world, groups.deadline())? {
+        checkpoints::load(&newest, model, optimizer, true)?;
+        tracing::info!("resumed at step {}", newest.state().step);
+        return Ok(newest.state().step);
+    }
+    if let Some(start) = &plan.spec().checkpoint.start_from {
+        checkpoints::load(&ds_checkpoint::Checkpoint::open(start)?, model, optimizer, false)?;
+        tracing::info!("started from {}", start.display());
+    }
+    Ok(0)
+}
+
+/// Training and held-out tokens.
+pub(super) fn open_tokens(
+    plan: &JobPlan,
+    setup: &Setup,
+    cut: Cut,
+) -> Result<(TokenFolder, Option<TokenFolder>), RankError> {
+    let data = &plan.spec().data;
+    let tokenizer = match &data.tokenizer {
+        TokenizerSpec::Bytes => TokenizerChoice::Bytes,
+        TokenizerSpec::File(path) => TokenizerChoice::File(path.clone()),
+    };
+    let open = |field, source| -> Result<TokenFolder, RankError> {
+        let tokens = TokenFolder::open(&prepare(source, &tokenizer, &setup.token_cache, &mut |_| ())?)?;
+        let vocab_size = plan.spec().model.vocab_size;
+        if u64::from(tokens.vocab_size()) > u64::from(vocab_size) {
+            return Err(RankError::Vocabulary { field, found: u64::from(tokens.vocab_size()), vocab_size });
+        }
+        if tokens.n_windows(cut.sequence, cut.extra()) == 0 {
+            let needed = cut.sequence + cut.extra();
+            return Err(RankError::TooLittleText { field, n_tokens: tokens.n_tokens(), needed });
+        }
+        Ok(tokens)
+    };
+    let validation = data.validation.as_ref().map(|source| open("validation", source)).transpose()?;
+    Ok((open("train", &data.train)?, validation))
+}

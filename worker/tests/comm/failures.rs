@@ -1,0 +1,168 @@
+//! What happens when a rank fails: its peers learn which one, why and in what, and nobody hangs.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use ds_plan::RankId;
+use ds_worker::comm::{CommError, Endpoint, Op, Reason, ReduceOp};
+use tch::{Device, Kind, Tensor};
+
+use crate::world::{BACKENDS, Backend, on_ranks, soon, world};
+
+fn one() -> Tensor {
+    Tensor::ones([3], (Kind::Float, Device::Cpu))
+}
+
+/// The errors of all ranks but `fallen`, which does `fall` with its endpoint instead of a second operation.
+fn errors_when_one_falls(backend: Backend, fallen: usize, fall: impl Fn(Endpoint) + Sync) -> Vec<CommError> {
+    let endpoints = backend.endpoints(3);
+    thread::scope(|scope| {
+        let fall = &fall;
+        let run = |(rank, endpoint): (usize, Endpoint)| {
+            scope.spawn(move || {
+                let group = world(&endpoint);
+                let _ = group.all_reduce(&one(), ReduceOp::Sum).wait(soon()).unwrap();
+                if rank == fallen {
+                    fall(endpoint);
+                    return None;
+                }
+                Some(group.all_reduce(&one(), ReduceOp::Sum).wait(soon()).unwrap_err())
+            })
+        };
+        let ranks: Vec<_> = endpoints.into_iter().enumerate().map(run).collect();
+        ranks.into_iter().filter_map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_rank_that_leaves_without_a_word_is_named_by_all() {
+    for backend in BACKENDS {
+        for error in errors_when_one_falls(backend, 1, drop) {
+            let CommError::PeerFailed { rank, op, sequence, reason, .. } = &error else { panic!("{error}") };
+            assert_eq!((*rank, *op, *sequence), (RankId(1), Op::AllReduce, 1), "{backend:?}");
+            assert!(matches!(reason, Reason::Dropped | Reason::Lost(_)), "{reason}");
+            assert_eq!(error.culprit(), Some(RankId(1)));
+        }
+    }
+}
+
+#[test]
+fn a_rank_that_panics_is_named_by_all() {
+    for backend in BACKENDS {
+        let errors = errors_when_one_falls(backend, 2, |endpoint| {
+            let fallen = thread::spawn(move || {
+                let _endpoint = endpoint;
+                panic!("this rank falls on purpose");
+            });
+            assert!(fallen.join().is_err());
+        });
+        for error in errors {
+            let CommError::PeerFailed { rank, reason, .. } = &error else { panic!("{error}") };
+            assert_eq!((*rank, reason), (RankId(2), &Reason::Panicked), "{backend:?}");
+        }
+    }
+}
+
+#[test]
+fn a_rank_that_has_finished_is_named_by_those_who_still_need_it() {
+    for backend in BACKENDS {
+        for error in errors_when_one_falls(backend, 0, Endpoint::close) {
+            let CommError::PeerFailed { rank, reason, .. } = &error else { panic!("{error}") };
+            assert_eq!((*rank, reason), (RankId(0), &Reason::Closed), "{backend:?}");
+        }
+    }
+}
+
+#[test]
+fn an_abort_from_another_thread_ends_every_wait_with_its_reason() {
+    for backend in BACKENDS {
+        let errors = on_ranks(backend, 3, |rank, endpoint| {
+            let group = world(endpoint);
+            if rank == 2 {
+                let other = group.clone();
+                thread::spawn(move || other.abort("the disk is full")).join().unwrap();
+            }
+            let waited = group.barrier().wait(soon()).unwrap_err();
+            assert!(group.barrier().wait(soon()).is_err(), "a group that failed stays so");
+            waited
+        });
+        for (rank, error) in errors.into_iter().enumerate() {
+            match error {
+                CommError::Aborted { reason, .. } if rank == 2 => assert_eq!(reason, "the disk is full"),
+                CommError::PeerFailed { rank: RankId(2), reason: Reason::Aborted(reason), .. } if rank != 2 => {
+                    assert_eq!(reason, "the disk is full");
+                }
+                error => panic!("{backend:?} rank {rank}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn ranks_that_mean_different_things_learn_of_it() {
+    type Act = fn(usize, &Endpoint) -> Result<Tensor, CommError>;
+    let acts: [(&str, Act); 5] = [
+        ("operation", |rank, e| match rank {
+            0 => world(e).barrier().wait(soon()).map(|()| one()),
+            _ => world(e).all_reduce(&one(), ReduceOp::Sum).wait(soon()),
+        }),
+        ("dtype", |rank, e| {
+            let kind = if rank == 0 { Kind::Double } else { Kind::Float };
+            world(e).all_reduce(&one().to_kind(kind), ReduceOp::Sum).wait(soon())
+        }),
+        ("shape", |rank, e| {
+            let shape = if rank == 0 { [3, 1] } else { [1, 3] };
+            world(e).all_reduce(&one().view(shape), ReduceOp::Sum).wait(soon())
+        }),
+        ("root", |rank, e| world(e).broadcast(&one(), usize::from(rank == 0)).wait(soon())),
+        ("counts", |rank, e| {
+            // Rank 0 believes to get one row from everybody, but gets two.
+            let from = if rank == 0 { [1, 1] } else { [1, 2] };
+            world(e).all_to_all(&one(), if rank == 0 { &[1, 2] } else { &[2, 1] }, &from).wait(soon())
+        }),
+    ];
+    for backend in BACKENDS {
+        for (what, act) in acts {
+            let results = on_ranks(backend, 2, |rank, endpoint| {
+                let first = act(rank, endpoint);
+                // Whoever got through learns of it with the next operation.
+                first.and_then(|t| world(endpoint).barrier().wait(soon()).map(|()| t))
+            });
+            for result in results {
+                assert!(matches!(result, Err(CommError::Mismatch(_))), "{backend:?} {what}: {result:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_deadline_that_passes_names_who_is_missing_and_fails_only_the_wait() {
+    for backend in BACKENDS {
+        let gate = Barrier::new(2);
+        on_ranks(backend, 2, |rank, endpoint| {
+            let group = world(endpoint);
+            if rank == 1 {
+                gate.wait();
+                group.barrier().wait(soon()).unwrap();
+                return;
+            }
+            let error = group.barrier().wait(soon() - Duration::from_millis(19_900)).unwrap_err();
+            assert!(matches!(&error, CommError::Timeout { missing, .. } if missing[..] == [RankId(1)]), "{error}");
+            gate.wait();
+        });
+    }
+}
+
+#[test]
+fn what_cannot_be_started_fails_the_group_instead_of_hanging_it() {
+    for backend in BACKENDS {
+        let errors = on_ranks(backend, 2, |rank, endpoint| {
+            let group = world(endpoint);
+            let counts: &[i64] = if rank == 0 { &[1, 1] } else { &[1, 2] };
+            group.all_to_all(&one(), counts, &[1, 1]).wait(soon()).unwrap_err()
+        });
+        assert!(matches!(errors[0], CommError::Rows { sum: 2, n_rows: 3, .. }), "{}", errors[0]);
+        assert_eq!(errors[1].culprit(), Some(RankId(0)), "{}", errors[1]);
+    }
+}
