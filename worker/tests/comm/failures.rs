@@ -17,12 +17,16 @@ fn one() -> Tensor {
 /// The errors of all ranks but `fallen`, which does `fall` with its endpoint instead of a second operation.
 fn errors_when_one_falls(backend: Backend, fallen: usize, fall: impl Fn(Endpoint) + Sync) -> Vec<CommError> {
     let endpoints = backend.endpoints(3);
+    // A rank that falls fails what others have not finished, so nobody falls before all are through with the first.
+    let through = Barrier::new(3);
     thread::scope(|scope| {
-        let fall = &fall;
+        let (fall, through) = (&fall, &through);
         let run = |(rank, endpoint): (usize, Endpoint)| {
             scope.spawn(move || {
                 let group = world(&endpoint);
-                let _ = group.all_reduce(&one(), ReduceOp::Sum).wait(soon()).unwrap();
+                let first = group.all_reduce(&one(), ReduceOp::Sum).wait(soon());
+                through.wait();
+                let _ = first.unwrap();
                 if rank == fallen {
                     fall(endpoint);
                     return None;
