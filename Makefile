@@ -35,7 +35,7 @@ test: build .venv-clients/.complete
 	@touch $@
 
 # What a login node or a laptop needs: no LibTorch, no C++.
-LIGHT := -p ds-topology -p ds-arch -p ds-checkpoint -p ds-data -p ds-plan -p ds-proto -p ds-coordinator
+LIGHT := -p ds-topology -p ds-arch -p ds-checkpoint -p ds-data -p ds-plan -p ds-forecast -p ds-proto -p ds-coordinator
 light:
 	@$(CARGO) test --release $(LIGHT)
 

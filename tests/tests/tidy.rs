@@ -11,7 +11,7 @@ use ds_plan::spec::read;
 const LEVELS: &[&[&str]] = &[
     &["ds-topology", "ds-arch", "ds-kernels"],
     &["ds-plan", "ds-checkpoint", "ds-data", "ds-model"],
-    &["ds-proto"],
+    &["ds-proto", "ds-forecast"],
     &["ds-coordinator", "ds-worker"],
     &["ds-tests"],
 ];
@@ -54,7 +54,7 @@ fn dependencies_never_climb_a_level() {
 #[test]
 fn what_must_not_need_libtorch_does_not() {
     let packages = packages();
-    let without = ["ds-topology", "ds-arch", "ds-plan", "ds-checkpoint", "ds-data", "ds-proto", "ds-coordinator"];
+    let without = ["ds-topology", "ds-arch", "ds-plan", "ds-forecast", "ds-checkpoint", "ds-data", "ds-proto", "ds-coordinator"];
     for name in without {
         for torch in ["tch", "torch-sys", "ds-kernels", "ds-model", "ds-worker"] {
             assert!(!packages[name].contains(&format!("\n{torch}")), "{name} uses {torch}");

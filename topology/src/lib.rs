@@ -3,6 +3,8 @@
 pub mod flow;
 mod ids;
 mod node;
+mod routes;
 
-pub use ids::{GpuId, NicId, PlaneId};
+pub use ids::{EndpointId, GpuId, NicId, PlaneId};
 pub use node::{Device, Gpu, Nic, Node};
+pub use routes::{NoRoute, Routes};
