@@ -94,7 +94,9 @@ pub(super) fn ports(node: &NodeSpec) -> u32 {
 fn node(node: &NodeSpec, found: &mut Found) {
     found.not_zero("node.gpus", node.gpus);
     match &node.within {
-        Some(within) => found.rates(["node.within.bandwidth", "node.within.achieved"], within.bandwidth, within.achieved),
+        Some(within) => {
+            found.rates(["node.within.bandwidth", "node.within.achieved"], within.bandwidth, within.achieved)
+        }
         None if node.gpus > 1 => {
             found.push(Problem::Missing { field: "node.within", needed_by: "it joins the GPUs of a node" });
         }

@@ -77,8 +77,11 @@ fn tree2(network: &NetworkSpec, leaves: Leaves, uplinks: u32, found: &mut Found)
     let spines = network.spines.or(derived).unwrap_or(uplinks);
     whole("network.spines", spines, "uplinks of a leaf", uplinks, found)?;
     let sum = format!("{count} leaves x {} cables each", uplinks / spines);
-    fits(network, "a spine", ports_of_top(count, uplinks, spines), sum, found)
-        .then_some(Tree2 { leaves, uplinks, spines })
+    fits(network, "a spine", ports_of_top(count, uplinks, spines), sum, found).then_some(Tree2 {
+        leaves,
+        uplinks,
+        spines,
+    })
 }
 
 fn tree3(network: &NetworkSpec, leaves: Leaves, aggregations: u32, found: &mut Found) -> Option<Tree3> {

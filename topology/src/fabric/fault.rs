@@ -46,7 +46,9 @@ pub enum Health {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FaultError {
     /// It does not read.
-    #[error("`{found}` is no fault: write plane=3, nic=node5/2, switch=leaf3.p2 or link=P2.l0s1.up, then :down or :x0.5")]
+    #[error(
+        "`{found}` is no fault: write plane=3, nic=node5/2, switch=leaf3.p2 or link=P2.l0s1.up, then :down or :x0.5"
+    )]
     Unreadable {
         /// What was given.
         found: String,
@@ -90,7 +92,8 @@ impl FromStr for Fault {
         let part = match kind.trim() {
             "plane" => Part::Plane(name.parse().map_err(|_| unreadable())?),
             "nic" => {
-                let (node, nic) = name.strip_prefix("node").and_then(|rest| rest.split_once('/')).ok_or_else(unreadable)?;
+                let (node, nic) =
+                    name.strip_prefix("node").and_then(|rest| rest.split_once('/')).ok_or_else(unreadable)?;
                 Part::Nic { node: node.parse().map_err(|_| unreadable())?, nic: nic.parse().map_err(|_| unreadable())? }
             }
             "switch" if !name.is_empty() => Part::Switch(name.to_owned()),

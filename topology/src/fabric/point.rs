@@ -114,7 +114,8 @@ impl Fabric {
     pub fn switch_named(&self, name: &str) -> Option<Switch> {
         let (tier_and_number, plane) = name.split_once(".p").unwrap_or((name, "0"));
         let tiers = [Tier::Leaf, Tier::Spine, Tier::Aggregation, Tier::Core, Tier::Flat];
-        let (tier, number) = tiers.into_iter().find_map(|tier| Some((tier, tier_and_number.strip_prefix(tier.word())?)))?;
+        let (tier, number) =
+            tiers.into_iter().find_map(|tier| Some((tier, tier_and_number.strip_prefix(tier.word())?)))?;
         let switch = Switch { plane: plane.parse().ok()?, tier, number: number.parse().ok()? };
         (switch.plane < self.n_planes() && switch.number < self.n_switches_of(tier)).then_some(switch)
     }

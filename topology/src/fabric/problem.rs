@@ -172,7 +172,9 @@ pub enum Problem {
         q: u32,
     },
     /// Too many groups for their cables.
-    #[error("network.groups: {groups} groups, but {switches} switches x {links} global links of a group join at most {most}")]
+    #[error(
+        "network.groups: {groups} groups, but {switches} switches x {links} global links of a group join at most {most}"
+    )]
     TooManyGroups {
         /// In the file.
         groups: u32,
@@ -211,13 +213,19 @@ impl Problem {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::MorePlanesThanPorts { .. } => "take fewer planes, or more ports: node.nics or node.nic.ports",
-            Self::RadixTooSmall { .. } => "take network.layers: 3, more planes, a greater radix, or more oversubscription",
+            Self::RadixTooSmall { .. } => {
+                "take network.layers: 3, more planes, a greater radix, or more oversubscription"
+            }
             Self::TooManyHosts { .. } => "take fewer nodes, or larger sizes of the network",
             Self::PlanesOfKind { .. } => "kind multi_plane_fat_tree takes planes, the others have one",
             Self::NoSlimFly { .. } => "sizes that work: 4, 5, 7, 8, 9, 11, 13, 16, 17, 19, 23, 25, 27, 29",
-            Self::Missing { field: "node.within", .. } => "write within: { kind: nvlink, bandwidth: 200GB/s, latency: 1us }",
+            Self::Missing { field: "node.within", .. } => {
+                "write within: { kind: nvlink, bandwidth: 200GB/s, latency: 1us }"
+            }
             Self::Missing { field: "node.nic", .. } => "write nic: { bandwidth: 400Gbps, latency: 600ns }",
-            Self::Disconnected { .. } => "write network: { kind: fat_tree, radix: 64, link: { bandwidth: 400Gbps, latency: 400ns } }",
+            Self::Disconnected { .. } => {
+                "write network: { kind: fat_tree, radix: 64, link: { bandwidth: 400Gbps, latency: 400ns } }"
+            }
             _ => return None,
         })
     }

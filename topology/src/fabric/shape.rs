@@ -71,9 +71,7 @@ impl PlaneShape {
     pub(crate) fn n_switches(&self) -> u32 {
         match self {
             Self::Tree2(tree) => tree.leaves.count() + if tree.uplinks > 0 { tree.spines } else { 0 },
-            Self::Tree3(tree) => {
-                tree.leaves.count() + tree.pods() * tree.aggregations + tree.aggregations * tree.cores
-            }
+            Self::Tree3(tree) => tree.leaves.count() + tree.pods() * tree.aggregations + tree.aggregations * tree.cores,
             Self::SlimFly(fly) => fly.n_switches(),
             Self::Dragonfly(fly) => fly.n_switches(),
         }

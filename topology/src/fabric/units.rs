@@ -146,7 +146,10 @@ mod tests {
     #[test]
     fn a_number_without_a_unit_is_refused_with_the_units() {
         let refused = "400".parse::<Rate>().expect_err("no unit").to_string();
-        assert!(refused.starts_with("`400` is no rate: write a number and a unit, as in 400Gbps or 50GB/s"), "{refused}");
+        assert!(
+            refused.starts_with("`400` is no rate: write a number and a unit, as in 400Gbps or 50GB/s"),
+            "{refused}"
+        );
         assert!("-3us".parse::<Seconds>().is_err());
         assert!("fast".parse::<Rate>().is_err());
     }

@@ -22,13 +22,7 @@ pub(super) struct GraphRoutes {
 
 impl GraphRoutes {
     /// Gives the ways that a policy takes between two hosts of a plane. False when none is left.
-    pub(super) fn ways(
-        &mut self,
-        fabric: &Fabric,
-        ask: &Ask,
-        loads: &[f64],
-        give: &mut dyn FnMut(&[LinkId]),
-    ) -> bool {
+    pub(super) fn ways(&mut self, fabric: &Fabric, ask: &Ask, loads: &[f64], give: &mut dyn FnMut(&[LinkId])) -> bool {
         let shape = fabric.plane_shape();
         let (from, to) = (switch_of_host(shape, ask.from), switch_of_host(shape, ask.to));
         if from == to {
@@ -64,7 +58,13 @@ impl GraphRoutes {
         plane.out(at).filter(move |&(_, next)| hops[next as usize] < hops[at as usize])
     }
 
-    fn walk(&self, plane: &Plane<'_>, from: u32, to: u32, pick: impl Fn(&[(LinkId, u32)]) -> (LinkId, u32)) -> Vec<LinkId> {
+    fn walk(
+        &self,
+        plane: &Plane<'_>,
+        from: u32,
+        to: u32,
+        pick: impl Fn(&[(LinkId, u32)]) -> (LinkId, u32),
+    ) -> Vec<LinkId> {
         let (mut at, mut way) = (from, Vec::new());
         while at != to {
             let steps: Vec<(LinkId, u32)> = self.nearer(plane, at, to).collect();

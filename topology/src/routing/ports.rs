@@ -38,11 +38,7 @@ impl Ports {
 
     /// Own ports first, then those behind them, round and round.
     pub(super) fn nth(&self, i: u32) -> u32 {
-        if i < self.n_own {
-            self.first + (self.start + i) % self.n_own
-        } else {
-            (self.first + i) % self.n_all
-        }
+        if i < self.n_own { self.first + (self.start + i) % self.n_own } else { (self.first + i) % self.n_all }
     }
 }
 

@@ -20,7 +20,8 @@ impl Way {
 /// Gives the ways that a policy takes between two hosts of a plane. False when none is left.
 pub(super) fn ways(fabric: &Fabric, ask: &Ask, loads: &[f64], give: &mut dyn FnMut(&[LinkId])) -> bool {
     let n_ways = n_ways(fabric, ask);
-    let mut alive = (0..n_ways).map(|i| way(fabric, ask, i)).filter(|way| !way.links().iter().any(|&l| fabric.is_down(l)));
+    let mut alive =
+        (0..n_ways).map(|i| way(fabric, ask, i)).filter(|way| !way.links().iter().any(|&l| fabric.is_down(l)));
     match ask.policy {
         Policy::Static | Policy::Ecmp { .. } | Policy::Valiant { .. } => {
             let Some(first) = alive.next() else { return false };
