@@ -1,9 +1,11 @@
 //! The machine as data: what a node has, in the words of the field. Pure: nothing here reads a clock or a device.
 
+pub mod fabric;
 pub mod flow;
 mod ids;
 mod node;
 mod routes;
+pub mod routing;
 
 pub use ids::{EndpointId, GpuId, NicId, PlaneId};
 pub use node::{Device, Gpu, Nic, Node};
