@@ -4,6 +4,7 @@ pub mod flow;
 mod ids;
 mod node;
 mod routes;
+pub mod traffic;
 
 pub use ids::{EndpointId, GpuId, NicId, PlaneId};
 pub use node::{Device, Gpu, Nic, Node};
