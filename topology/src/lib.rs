@@ -6,6 +6,7 @@ mod ids;
 mod node;
 mod routes;
 pub mod routing;
+pub mod traffic;
 
 pub use ids::{EndpointId, GpuId, NicId, PlaneId};
 pub use node::{Device, Gpu, Nic, Node};

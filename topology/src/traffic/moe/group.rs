@@ -1,0 +1,81 @@
+//! The ranks that the experts of a layer are spread over, and the nodes that they are on.
+
+use super::gate::Gate;
+use crate::EndpointId;
+
+/// The ranks that the experts of a layer are spread over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpertGroup {
+    endpoints: Vec<EndpointId>,
+    /// Places of the ranks on each node, in order.
+    nodes: Vec<Vec<usize>>,
+    node_of: Vec<usize>,
+    index_of: Vec<usize>,
+}
+
+impl ExpertGroup {
+    /// Ranks in the order of their experts, on endpoints of nodes of so many endpoints.
+    pub fn new(endpoints: &[EndpointId], endpoints_per_node: u32) -> Self {
+        let of = |endpoint: &EndpointId| endpoint.0 / endpoints_per_node.max(1);
+        let mut numbers: Vec<u32> = endpoints.iter().map(of).collect();
+        let all = numbers.clone();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let mut nodes = vec![Vec::new(); numbers.len()];
+        let (mut node_of, mut index_of) = (Vec::new(), Vec::new());
+        for (place, number) in all.iter().enumerate() {
+            let node = numbers.binary_search(number).expect("every number is there");
+            node_of.push(node);
+            index_of.push(nodes[node].len());
+            nodes[node].push(place);
+        }
+        Self { endpoints: endpoints.to_vec(), nodes, node_of, index_of }
+    }
+
+    /// Ranks.
+    pub fn len(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty()
+    }
+
+    /// Nodes that it is on.
+    pub fn n_nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Places of the ranks of a node.
+    pub fn on_node(&self, node: usize) -> &[usize] {
+        &self.nodes[node]
+    }
+
+    /// Where a rank computes.
+    pub fn endpoint(&self, place: usize) -> EndpointId {
+        self.endpoints[place]
+    }
+
+    /// The node of a rank, among those of the group.
+    pub fn node_of(&self, place: usize) -> usize {
+        self.node_of[place]
+    }
+
+    /// The rank of a node through which a rank of another one sends: that of the same index, or, on a node with
+    /// fewer ranks, the index modulo their number.
+    pub fn peer(&self, place: usize, node: usize) -> usize {
+        let there = &self.nodes[node];
+        there[self.index_of[place] % there.len()]
+    }
+
+    /// The rank that holds an expert; experts lie in equal runs.
+    ///
+    /// # Panics
+    /// When ranks do not divide experts.
+    pub fn rank_of(&self, gate: &Gate, expert: u32) -> usize {
+        let n = self.len() as u32;
+        assert!(gate.n_experts().is_multiple_of(n), "{n} ranks hold {} experts in equal runs", gate.n_experts());
+        (expert / (gate.n_experts() / n)) as usize
+    }
+}
