@@ -54,7 +54,8 @@ fn dependencies_never_climb_a_level() {
 #[test]
 fn what_must_not_need_libtorch_does_not() {
     let packages = packages();
-    let without = ["ds-topology", "ds-arch", "ds-plan", "ds-forecast", "ds-checkpoint", "ds-data", "ds-proto", "ds-coordinator"];
+    let without =
+        ["ds-topology", "ds-arch", "ds-plan", "ds-forecast", "ds-checkpoint", "ds-data", "ds-proto", "ds-coordinator"];
     for name in without {
         for torch in ["tch", "torch-sys", "ds-kernels", "ds-model", "ds-worker"] {
             assert!(!packages[name].contains(&format!("\n{torch}")), "{name} uses {torch}");

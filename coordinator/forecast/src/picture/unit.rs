@@ -33,7 +33,7 @@ impl Unit {
         let (factor, name) = self.scale(value.abs());
         let text = digits(value / factor, 3);
         match self {
-            Self::Count(thing) if thing.is_empty() => format!("{text}{name}"),
+            Self::Count("") => format!("{text}{name}"),
             Self::Count(thing) => format!("{text}{name} {thing}"),
             Self::Share => format!("{text}%"),
             _ => format!("{text} {name}"),
