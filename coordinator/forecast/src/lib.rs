@@ -1,6 +1,8 @@
 //! What a plan will cost before it runs: how long a step takes, what it waits for, what limits it. Pure functions of a
 //! plan, a machine and a fabric; no clock, no LibTorch.
 
+pub mod page;
+pub mod picture;
 mod work;
 
 pub use work::{Exchange, Part, PassWork, StageWork};
