@@ -1,10 +1,15 @@
 //! Flows over shared links: who gets how much of what (max-min fair), and when each is through.
 
 mod case;
-mod fair_share;
 mod generate;
+mod paths;
 mod problem;
+#[cfg(test)]
+mod reference;
+mod shares;
 mod simulate;
+#[cfg(test)]
+mod tests;
 
 pub use case::{Case, Expected, Platform};
 pub use generate::{Bytes, GenerateError, Generator, Sizes};

@@ -1,10 +1,12 @@
 //! From event to event: a flow begins, or ends; between two of them all rates stay.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::fair_share::Shares;
+use super::paths::Paths;
 use super::problem::{Flow, FlowError, Network, Weighting, check, path_latency};
+use super::shares::Shares;
 
 /// Events so close together are one, in seconds; late in a run, where times have no finer steps, a few steps.
 const AT_ONCE: f64 = 1e-15;
@@ -26,10 +28,9 @@ pub struct Outcome {
 /// When a number makes no sense, a link or flow is not there, or flows wait for each other.
 pub fn simulate(network: &Network, flows: &[Flow], weighting: Weighting) -> Result<Outcome, FlowError> {
     check(network, flows, weighting)?;
-    let mut run = Run::new(network, flows, weighting);
-    while run.advance() {}
-    let makespan = run.finish.iter().copied().fold(0.0, f64::max);
-    Ok(Outcome { finish: run.finish, makespan })
+    let finish = Run::new(network, flows, weighting).into_finish();
+    let makespan = finish.iter().copied().fold(0.0, f64::max);
+    Ok(Outcome { finish, makespan })
 }
 
 /// A time as a key that can be ordered; times are never negative.
@@ -37,7 +38,8 @@ fn key(time: f64) -> u64 {
     time.to_bits()
 }
 
-struct Run<'a> {
+/// A run, between two events.
+pub(super) struct Run<'a> {
     flows: &'a [Flow],
     /// Seconds between being due and the first byte.
     ahead: Vec<f64>,
@@ -47,25 +49,19 @@ struct Run<'a> {
     waiters: Vec<Vec<u32>>,
     /// Flows that begin later.
     begins: BinaryHeap<Reverse<(u64, u32)>>,
-    shares: Shares,
-    /// Flows that are under way, what each still has to carry, and how fast.
-    active: Vec<u32>,
-    remaining: Vec<f64>,
-    rate: Vec<f64>,
+    pub(super) shares: Shares<'a>,
     now: f64,
     finish: Vec<f64>,
 }
 
 impl<'a> Run<'a> {
-    fn new(network: &Network, flows: &'a [Flow], weighting: Weighting) -> Self {
-        let weight = |flow: &Flow| match weighting {
-            Weighting::Equal => 1.0,
-            Weighting::InverseLatency if flow.path.is_empty() => 1.0,
-            Weighting::InverseLatency => 1.0 / path_latency(network, flow),
+    pub(super) fn new(network: &Network, flows: &'a [Flow], weighting: Weighting) -> Self {
+        let weight = |flow: &Flow| if flow.path.is_empty() { 1.0 } else { 1.0 / path_latency(network, flow) };
+        let weights = match weighting {
+            Weighting::Equal => Vec::new(),
+            Weighting::InverseLatency => flows.iter().map(weight).collect(),
         };
-        let paths = flows.iter().map(|flow| flow.path.as_slice());
-        let capacity = network.iter().map(|link| link.capacity).collect();
-        let weights = flows.iter().map(weight).collect();
+        let capacities = network.iter().map(|link| link.capacity);
         let mut waiters = vec![Vec::new(); flows.len()];
         for (number, flow) in (0..).zip(flows) {
             flow.deps.iter().for_each(|dep| waiters[dep.0 as usize].push(number));
@@ -77,10 +73,7 @@ impl<'a> Run<'a> {
             due: flows.iter().map(|flow| flow.start).collect(),
             waiters,
             begins: BinaryHeap::new(),
-            shares: Shares::new(capacity, paths, weights),
-            active: Vec::new(),
-            remaining: Vec::new(),
-            rate: Vec::new(),
+            shares: Shares::new(capacities, Cow::Owned(Paths::of_flows(flows)), weights),
             now: 0.0,
             finish: vec![0.0; flows.len()],
         };
@@ -88,6 +81,12 @@ impl<'a> Run<'a> {
             run.schedule_if_free(flow);
         }
         run
+    }
+
+    /// When each flow has ended.
+    pub(super) fn into_finish(mut self) -> Vec<f64> {
+        while self.advance() {}
+        self.finish
     }
 
     fn schedule_if_free(&mut self, flow: u32) {
@@ -99,58 +98,23 @@ impl<'a> Run<'a> {
 
     /// On to the next event. False when nothing is left.
     fn advance(&mut self) -> bool {
-        let next_end = self.next_end();
-        let next_begin = self.begins.peek().map(|Reverse((time, _))| f64::from_bits(*time));
-        let Some(next) = [next_end, next_begin].into_iter().flatten().reduce(f64::min) else { return false };
-        let passed = next - self.now;
+        let next_end = self.shares.next_end();
+        let next_begin = self.begins.peek().map_or(f64::INFINITY, |Reverse((time, _))| f64::from_bits(*time));
+        let next = next_end.min(next_begin);
+        if next.is_infinite() {
+            return false;
+        }
         self.now = next;
-        let ended = self.carry(passed);
-        let mut changed = !ended.is_empty();
+        let at_once = AT_ONCE.max(STEPS_AT_ONCE * next);
+        let mut ended = Vec::new();
+        self.shares.end_flows(next, at_once, &mut ended);
         for flow in ended {
             self.end(flow, next);
         }
-        changed |= self.begin_until(next + self.at_once());
-        if changed {
-            self.shares.fill();
-            self.rate.clear();
-            self.rate.extend(self.active.iter().map(|&flow| self.shares.rate(flow)));
-        }
+        let begun = self.begin_until(next + at_once);
+        self.shares.enter(next, &begun);
+        self.shares.settle();
         true
-    }
-
-    fn at_once(&self) -> f64 {
-        AT_ONCE.max(STEPS_AT_ONCE * self.now)
-    }
-
-    fn next_end(&self) -> Option<f64> {
-        let ends = self.remaining.iter().zip(&self.rate).map(|(left, rate)| left / rate);
-        ends.reduce(f64::min).map(|least| self.now + least)
-    }
-
-    /// Moves bytes for `seconds`; takes out and returns the flows that are through.
-    fn carry(&mut self, seconds: f64) -> Vec<u32> {
-        let at_once = self.at_once();
-        let mut ended = Vec::new();
-        for (left, rate) in self.remaining.iter_mut().zip(&self.rate) {
-            *left -= rate * seconds;
-        }
-        let mut kept = 0;
-        for i in 0..self.active.len() {
-            let (flow, left, rate) = (self.active[i], self.remaining[i], self.rate[i]);
-            if left <= rate * at_once {
-                ended.push(flow);
-            } else {
-                (self.active[kept], self.remaining[kept], self.rate[kept]) = (flow, left, rate);
-                kept += 1;
-            }
-        }
-        self.active.truncate(kept);
-        self.remaining.truncate(kept);
-        self.rate.truncate(kept);
-        for &flow in &ended {
-            self.shares.leave(flow);
-        }
-        ended
     }
 
     fn end(&mut self, flow: u32, time: f64) {
@@ -163,9 +127,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether any flow now shares links that did not before.
-    fn begin_until(&mut self, until: f64) -> bool {
-        let mut any = false;
+    /// Flows that share links from now on, with their bytes.
+    fn begin_until(&mut self, until: f64) -> Vec<(u32, f64)> {
+        let mut begun = Vec::new();
         while let Some(&Reverse((time, flow))) = self.begins.peek() {
             let time = f64::from_bits(time);
             if time > until {
@@ -175,13 +139,10 @@ impl<'a> Run<'a> {
             let Flow { bytes, path, .. } = &self.flows[flow as usize];
             if path.is_empty() || *bytes == 0.0 {
                 self.end(flow, time);
-                continue;
+            } else {
+                begun.push((flow, *bytes));
             }
-            self.shares.enter(flow);
-            self.active.push(flow);
-            self.remaining.push(*bytes);
-            any = true;
         }
-        any
+        begun
     }
 }

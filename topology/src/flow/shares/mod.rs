@@ -1,0 +1,339 @@
+//! Max-min fair shares that follow flows as they come and go.
+//!
+//! Every flow is limited by one link of its path, and all flows that a link limits grow by the level of that link times
+//! their weight. The levels are right when each link is full (or limits nobody), and nobody on it is limited at a higher
+//! level elsewhere (Bertsekas and Gallager, Data Networks, §6.5.2). A change makes few links wrong. These are put right
+//! in the order of their levels, and make others wrong in turn, until none is; flows whose limit stays are never looked
+//! at. Because the flows of a link advance alike, a flow's end is one number that stands while levels come and go: how
+//! much its link will have given to a unit of weight by then.
+
+mod ends;
+mod refill;
+mod relax;
+mod table;
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use self::ends::Ends;
+use self::relax::Queue;
+use self::table::{Finder, Table};
+use super::paths::Paths;
+
+/// No link limits the flow: it is not there.
+const NONE: u32 = u32::MAX;
+
+/// Flows that share links now.
+pub(super) struct Shares<'a> {
+    paths: Cow<'a, Paths>,
+    /// By flow; empty where all weigh 1.
+    weights: Vec<f64>,
+    /// Which link limits a flow.
+    limiter: Vec<u32>,
+    links: Vec<Shared>,
+    table: Table,
+    /// The flows that each link limits, the next to end first.
+    own: Vec<BinaryHeap<Ending>>,
+    ends: Ends,
+    queue: Queue,
+    /// Links whose next end must be told anew.
+    touched: Vec<u32>,
+    from: Finder,
+    to: Finder,
+    now: f64,
+    /// Links that all flows that are there cross.
+    n_hops: usize,
+    /// What the settling in progress has taken so far.
+    work: usize,
+    /// For tests.
+    pub(super) patience: usize,
+}
+
+/// How often the cells of all flows may be looked at to follow one change. Making shares from nothing takes about 8.
+pub(super) const PATIENCE: usize = 8;
+
+/// What follows, by experience, from one link that an entering flow crosses.
+const ENTERING: usize = 128;
+
+/// A flow, and how much its link has given to a unit of weight when it ends.
+#[derive(Clone, Copy, PartialEq)]
+struct Ending {
+    at: f64,
+    flow: u32,
+}
+
+impl Eq for Ending {}
+
+impl Ord for Ending {
+    /// The earliest is the greatest, for the heap.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.at.total_cmp(&self.at).then(other.flow.cmp(&self.flow))
+    }
+}
+
+impl PartialOrd for Ending {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A link and the flows on it.
+struct Shared {
+    capacity: f64,
+    /// What every flow gets at least, by weight, that this link limits; infinite while it limits none.
+    level: f64,
+    /// The weight of those that it limits, and of all.
+    own: f64,
+    total: f64,
+    /// Bytes per second of the others.
+    limited: f64,
+    /// What it had given to a unit of weight at the time `since`.
+    given: f64,
+    since: f64,
+    n_own: u32,
+    n_total: u32,
+    /// It is in the queue, at this level.
+    is_wrong: bool,
+    queued: f64,
+    is_touched: bool,
+}
+
+impl Shared {
+    /// What it has given to a unit of weight.
+    fn given_at(&self, now: f64) -> f64 {
+        // Nothing times infinity is not a number.
+        if self.n_own == 0 { 0.0 } else { self.given + self.level * (now - self.since) }
+    }
+
+    fn advance(&mut self, now: f64) {
+        self.given = self.given_at(now);
+        self.since = now;
+    }
+
+    /// Takes one of the flows that it limits out of the count.
+    fn lose(&mut self, weight: f64) {
+        self.n_own -= 1;
+        self.own = if self.n_own == 0 { 0.0 } else { self.own - weight };
+    }
+
+    fn gain(&mut self, weight: f64) {
+        self.n_own += 1;
+        self.own += weight;
+    }
+}
+
+impl<'a> Shares<'a> {
+    /// Of links with these capacities; no flow is there yet. Weights are by flow, or none where all are 1.
+    pub(super) fn new(capacities: impl Iterator<Item = f64>, paths: Cow<'a, Paths>, weights: Vec<f64>) -> Self {
+        let shared = |capacity| Shared {
+            capacity,
+            level: f64::INFINITY,
+            own: 0.0,
+            total: 0.0,
+            limited: 0.0,
+            given: 0.0,
+            since: 0.0,
+            n_own: 0,
+            n_total: 0,
+            is_wrong: false,
+            queued: 0.0,
+            is_touched: false,
+        };
+        let links: Vec<Shared> = capacities.map(shared).collect();
+        let n = links.len();
+        Self {
+            limiter: vec![NONE; paths.n_flows()],
+            paths,
+            weights,
+            links,
+            table: Table::new(n),
+            own: vec![BinaryHeap::new(); n],
+            ends: Ends::new(n),
+            queue: Queue::default(),
+            touched: Vec::new(),
+            from: Finder::new(n),
+            to: Finder::new(n),
+            now: 0.0,
+            n_hops: 0,
+            work: 0,
+            patience: PATIENCE,
+        }
+    }
+
+    /// When the next flow ends, if all goes on as it is; infinite if none does.
+    pub(super) fn next_end(&mut self) -> f64 {
+        self.ends.next()
+    }
+
+    fn weight(&self, flow: u32) -> f64 {
+        self.weights.get(flow as usize).copied().unwrap_or(1.0)
+    }
+
+    /// Takes out the flows that end until `now + at_once`, as of `now`.
+    pub(super) fn end_flows(&mut self, now: f64, at_once: f64, ended: &mut Vec<u32>) {
+        self.now = now;
+        let mut links = Vec::new();
+        self.ends.until(now + at_once, &mut links);
+        for link in links {
+            let first = ended.len();
+            let state = &self.links[link as usize];
+            let heap = &mut self.own[link as usize];
+            let Some(&Ending { at: due, .. }) = heap.peek() else { continue };
+            let until = due.max(state.given_at(now) + state.level * at_once);
+            while let Some(&Ending { flow, .. }) = heap.peek().filter(|ending| ending.at <= until) {
+                heap.pop();
+                ended.push(flow);
+            }
+            self.take_out(link, &ended[first..]);
+        }
+    }
+
+    /// Flows that this link limits are there no more.
+    fn take_out(&mut self, link: u32, flows: &[u32]) {
+        self.table.open(&mut self.from, link);
+        self.links[link as usize].advance(self.now);
+        let level = self.links[link as usize].level;
+        for &flow in flows {
+            let weight = self.weight(flow);
+            self.limiter[flow as usize] = NONE;
+            for &hop in self.paths.of(flow) {
+                let crossed = &mut self.links[hop as usize];
+                crossed.n_total -= 1;
+                self.n_hops -= 1;
+                crossed.total = if crossed.n_total == 0 { 0.0 } else { crossed.total - weight };
+                if hop == link {
+                    crossed.lose(weight);
+                    continue;
+                }
+                self.table.take(&self.from, hop, weight);
+                crossed.limited -= weight * level;
+                self.queue.note(hop, crossed);
+            }
+        }
+        self.table.remove_empty(link);
+        self.after_loss(link);
+    }
+
+    /// The flows that a link limits have become fewer.
+    fn after_loss(&mut self, link: u32) {
+        let state = &mut self.links[link as usize];
+        if state.n_own == 0 {
+            (state.level, state.given) = (f64::INFINITY, 0.0);
+        } else {
+            self.queue.note(link, state);
+        }
+        self.touch(link);
+    }
+
+    /// How much work it may take to follow a change, before all shares are made from nothing instead.
+    fn most_work(&self) -> usize {
+        self.patience * (self.n_hops + self.links.len())
+    }
+
+    /// Flows that begin, each with its bytes.
+    pub(super) fn enter(&mut self, now: f64, flows: &[(u32, f64)]) {
+        self.now = now;
+        let n_before = self.n_hops;
+        for &(flow, _) in flows {
+            let weight = self.weight(flow);
+            for &hop in self.paths.of(flow) {
+                let crossed = &mut self.links[hop as usize];
+                crossed.n_total += 1;
+                crossed.total += weight;
+                self.n_hops += 1;
+            }
+        }
+        if ENTERING * (self.n_hops - n_before) > self.most_work() {
+            self.refill(flows);
+        } else if !flows.is_empty() {
+            self.enter_few(flows);
+        }
+    }
+
+    fn enter_few(&mut self, flows: &[(u32, f64)]) {
+        let mut coming = std::mem::take(&mut self.queue.coming);
+        coming.resize(self.links.len(), 0.0);
+        for &(flow, _) in flows {
+            self.paths.of(flow).iter().for_each(|&hop| coming[hop as usize] += self.weight(flow));
+        }
+        let mut by_limiter: Vec<(u32, u32)> = Vec::with_capacity(flows.len());
+        for (place, &(flow, _)) in (0..).zip(flows) {
+            by_limiter.push((self.likely_limiter(flow, &coming), place));
+        }
+        by_limiter.sort_unstable();
+        for same in by_limiter.chunk_by(|a, b| a.0 == b.0) {
+            self.put_in(same[0].0, same.iter().map(|&(_, place)| flows[place as usize]));
+        }
+        for &(flow, _) in flows {
+            self.paths.of(flow).iter().for_each(|&hop| coming[hop as usize] = 0.0);
+        }
+        self.queue.coming = coming;
+    }
+
+    /// The link of a path that would give least if all that come were limited by it; a guess to begin with.
+    fn likely_limiter(&self, flow: u32, coming: &[f64]) -> u32 {
+        let share = |link: u32| {
+            let state = &self.links[link as usize];
+            (state.capacity - state.limited).max(0.0) / (state.own + coming[link as usize])
+        };
+        let path = self.paths.of(flow);
+        let least = path.iter().map(|&link| (share(link), link)).min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        least.expect("a flow without a path shares nothing").1
+    }
+
+    /// Flows enter, and this link limits them to begin with.
+    fn put_in(&mut self, link: u32, flows: impl Iterator<Item = (u32, f64)> + Clone) {
+        self.table.open(&mut self.to, link);
+        let weights = flows.clone().map(|(flow, _)| self.weight(flow)).sum::<f64>();
+        let state = &mut self.links[link as usize];
+        state.advance(self.now);
+        if state.n_own == 0 {
+            state.level = (state.capacity - state.limited).max(0.0) / weights;
+        }
+        let (level, given) = (state.level, state.given);
+        let mut entered = Vec::new();
+        for (flow, bytes) in flows {
+            let weight = self.weight(flow);
+            self.limiter[flow as usize] = link;
+            entered.push(Ending { at: given + bytes / weight, flow });
+            for &hop in self.paths.of(flow) {
+                let crossed = &mut self.links[hop as usize];
+                if hop == link {
+                    crossed.gain(weight);
+                    continue;
+                }
+                self.table.add(&mut self.to, hop, weight);
+                crossed.limited += weight * level;
+                self.queue.note(hop, crossed);
+            }
+        }
+        self.own[link as usize].append(&mut BinaryHeap::from(entered));
+        self.queue.note(link, &mut self.links[link as usize]);
+        self.touch(link);
+    }
+
+    fn touch(&mut self, link: u32) {
+        let state = &mut self.links[link as usize];
+        if !state.is_touched {
+            state.is_touched = true;
+            self.touched.push(link);
+        }
+    }
+
+    /// Tells the next ends of all links where something has changed.
+    fn tell_ends(&mut self) {
+        for link in self.touched.drain(..) {
+            let state = &mut self.links[link as usize];
+            state.is_touched = false;
+            state.advance(self.now);
+            let next = self.own[link as usize].peek();
+            // At level 0 nothing ends.
+            let time = next.map_or(f64::INFINITY, |next| {
+                let seconds = ((next.at - state.given) / state.level).max(0.0);
+                if state.level > 0.0 { self.now + seconds } else { f64::INFINITY }
+            });
+            self.ends.set(link, time);
+        }
+    }
+}

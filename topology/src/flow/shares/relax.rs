@@ -1,0 +1,236 @@
+//! Puts wrong levels right, the lowest first.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use super::{Ending, Shared, Shares};
+
+/// Levels closer together than this, relatively, are one; what is passed over does not add up, since every level is
+/// compared with what its neighbours know of it.
+pub(super) const SAME: f64 = 1e-13;
+/// A link that carries so much of its capacity is looked at in full; running sums are that exact at least.
+const NEARLY_FULL: f64 = 1.0 - 1e-9;
+
+/// What it takes to look at a link, in the time that one cell of its row takes.
+const STEP: usize = 16;
+
+/// Links whose level may be wrong, by what it is likely to become.
+#[derive(Default)]
+pub(super) struct Queue {
+    heap: BinaryHeap<Wrong>,
+    /// Weights by link of flows that are about to enter; all 0 in between.
+    pub(super) coming: Vec<f64>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Wrong {
+    pub(super) level: f64,
+    pub(super) link: u32,
+}
+
+impl Eq for Wrong {}
+
+impl Ord for Wrong {
+    /// The lowest is the greatest, for the heap.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.level.total_cmp(&self.level).then(other.link.cmp(&self.link))
+    }
+}
+
+impl PartialOrd for Wrong {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Queue {
+    /// Something on the link has changed: its level must be looked at, unless it limits nobody and has enough.
+    pub(super) fn note(&mut self, link: u32, state: &mut Shared) {
+        let level = if state.n_own > 0 {
+            (state.capacity - state.limited).max(0.0) / state.own
+        } else if state.limited > state.capacity * NEARLY_FULL {
+            state.capacity / state.total
+        } else {
+            return;
+        };
+        if !state.is_wrong || level < state.queued * NEARLY_FULL {
+            (state.is_wrong, state.queued) = (true, level);
+            self.heap.push(Wrong { level, link });
+        }
+    }
+
+    /// All is right.
+    pub(super) fn clear(&mut self, links: &mut [Shared]) {
+        self.heap.drain().for_each(|wrong| links[wrong.link as usize].is_wrong = false);
+    }
+
+    fn next_level(&self) -> f64 {
+        self.heap.peek().map_or(f64::INFINITY, |next| next.level)
+    }
+}
+
+/// What a link gives to a unit of weight, and whether some flows are limited at more elsewhere.
+struct Found {
+    level: f64,
+    some_above: bool,
+}
+
+impl Shares<'_> {
+    /// Puts all levels right: from what has changed, or from nothing where that has become the longer way.
+    pub(in super::super) fn settle(&mut self) {
+        self.work = 0;
+        while let Some(Wrong { level, link }) = self.queue.heap.pop() {
+            if !self.links[link as usize].is_wrong {
+                continue;
+            }
+            let found = self.level_of(link);
+            self.work += STEP + self.table.row(link).len();
+            if self.work > self.most_work() {
+                self.links[link as usize].is_wrong = false;
+                self.refill(&[]);
+                break;
+            }
+            // Others come first if it has risen meanwhile.
+            if found.level > level && found.level > self.queue.next_level() && found.level.is_finite() {
+                self.links[link as usize].queued = found.level;
+                self.queue.heap.push(Wrong { level: found.level, link });
+                continue;
+            }
+            self.links[link as usize].is_wrong = false;
+            self.set_level(link, found.level);
+            if found.some_above {
+                self.take_over(link);
+            }
+        }
+        self.tell_ends();
+    }
+
+    /// The level at which the link is full, as things stand.
+    fn level_of(&mut self, link: u32) -> Found {
+        let (row, links) = (self.table.row(link), &mut self.links);
+        let (mut limited, mut highest) = (0.0, 0.0_f64);
+        for cell in row {
+            let level = links[cell.limiter as usize].level;
+            limited += cell.weight * level;
+            highest = highest.max(level);
+        }
+        let state = &mut links[link as usize];
+        state.limited = limited;
+        let (own, capacity) = (state.own, state.capacity);
+        if state.n_own == 0 && limited <= capacity * (1.0 + SAME) {
+            return Found { level: f64::INFINITY, some_above: false };
+        }
+        if state.n_own > 0 {
+            let level = (capacity - limited).max(0.0) / own;
+            if highest <= level * (1.0 + SAME) {
+                return Found { level, some_above: false };
+            }
+        }
+        // From below: those who are limited at less leave the more to the others.
+        let mut level = capacity / state.total;
+        let mut n_below = 0;
+        loop {
+            let (mut left, mut weight, mut n) = (capacity, own, 0);
+            for cell in row {
+                let other = links[cell.limiter as usize].level;
+                if other <= level * (1.0 + SAME) {
+                    left -= cell.weight * other;
+                    n += 1;
+                } else {
+                    weight += cell.weight;
+                }
+            }
+            if weight <= 0.0 {
+                return Found { level: f64::INFINITY, some_above: false };
+            }
+            level = level.max(left / weight);
+            if n == n_below {
+                return Found { level, some_above: n < row.len() };
+            }
+            n_below = n;
+        }
+    }
+
+    fn set_level(&mut self, link: u32, level: f64) {
+        let now = self.now;
+        let state = &mut self.links[link as usize];
+        if (level - state.level).abs() <= SAME * level || level == state.level {
+            return;
+        }
+        if state.n_own == 0 {
+            // Nobody knows of it; those whom it will limit come next.
+            (state.level, state.given, state.since) = (level, 0.0, now);
+            return;
+        }
+        state.advance(now);
+        let rise = level - state.level;
+        state.level = level;
+        self.touch(link);
+        let mut n = 0;
+        while let Some((crossed, weight)) = self.table.in_column(link, n) {
+            let crossed_state = &mut self.links[crossed as usize];
+            crossed_state.limited += weight * rise;
+            self.queue.note(crossed, crossed_state);
+            n += 1;
+        }
+    }
+
+    /// The link limits from now on whoever is limited at more elsewhere.
+    fn take_over(&mut self, link: u32) {
+        let level = self.links[link as usize].level;
+        let is_above = |limiter: u32| self.links[limiter as usize].level > level * (1.0 + SAME);
+        let above: Vec<u32> = self.table.row(link).iter().map(|cell| cell.limiter).filter(|&l| is_above(l)).collect();
+        self.touch(link);
+        for limiter in above {
+            self.move_flows(limiter, link);
+        }
+    }
+
+    /// Flows that cross both links are now limited by the second.
+    fn move_flows(&mut self, from: u32, to: u32) {
+        let mut moved: Vec<Ending> = Vec::new();
+        let paths = &self.paths;
+        self.work += self.own[from as usize].len();
+        self.own[from as usize].retain(|ending| {
+            let stays = !paths.of(ending.flow).contains(&to);
+            if !stays {
+                moved.push(*ending);
+            }
+            stays
+        });
+        self.table.open(&mut self.from, from);
+        self.table.open(&mut self.to, to);
+        let now = self.now;
+        self.links[from as usize].advance(now);
+        self.links[to as usize].advance(now);
+        let (old, new) = (&self.links[from as usize], &self.links[to as usize]);
+        let (old_level, new_level) = (old.level, new.level);
+        let (old_given, new_given) = (old.given, new.given);
+        for ending in &mut moved {
+            ending.at = new_given + (ending.at - old_given);
+            let weight = self.weight(ending.flow);
+            self.limiter[ending.flow as usize] = to;
+            for &hop in self.paths.of(ending.flow) {
+                let crossed = &mut self.links[hop as usize];
+                if hop != from {
+                    self.table.take(&self.from, hop, weight);
+                    crossed.limited -= weight * old_level;
+                } else {
+                    crossed.lose(weight);
+                }
+                if hop != to {
+                    self.table.add(&mut self.to, hop, weight);
+                    crossed.limited += weight * new_level;
+                } else {
+                    crossed.gain(weight);
+                }
+                if hop != to && hop != from {
+                    self.queue.note(hop, crossed);
+                }
+            }
+        }
+        self.own[to as usize].extend(moved);
+        self.table.remove_empty(from);
+        self.after_loss(from);
+    }
+}
