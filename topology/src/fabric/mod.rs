@@ -14,6 +14,7 @@
 //! ```
 
 mod build;
+mod built_in;
 mod check;
 mod check_network;
 mod cost;
@@ -29,6 +30,7 @@ mod spec;
 mod tree;
 mod units;
 
+pub use built_in::{BUILT_IN, built_in};
 pub use cost::ISCA25;
 pub use fault::{Fault, FaultError, Health, Part};
 pub use point::{Point, Switch, Tier};
