@@ -5,7 +5,7 @@ use ds_data::DataError;
 use ds_kernels::TorchError;
 use ds_model::ModelError;
 use ds_plan::spec::Problems;
-use ds_plan::{PlanError, RankId};
+use ds_plan::{NotExecutable, PlanError, RankId};
 
 use crate::agent::Orphaned;
 use crate::comm::CommError;
@@ -38,14 +38,9 @@ pub enum RankError {
     /// The coordinator is gone.
     #[error(transparent)]
     Orphaned(#[from] Orphaned),
-    /// An axis that this worker does not divide.
-    #[error("parallel: {axis} {asked} is planned, but this worker runs {axis} 1 only")]
-    AxisNotOffered {
-        /// `tensor` or `context`.
-        axis: &'static str,
-        /// What the spec says.
-        asked: u32,
-    },
+    /// The job can be planned, but not executed yet.
+    #[error(transparent)]
+    NotExecutable(#[from] NotExecutable),
     /// The data does not fit the model.
     #[error("data.{field}: tokens of a vocabulary of {found}, model.vocab_size is {vocab_size}")]
     Vocabulary {
@@ -118,7 +113,7 @@ impl RankError {
             Self::Spec(_)
             | Self::Plan(_)
             | Self::Data(_)
-            | Self::AxisNotOffered { .. }
+            | Self::NotExecutable(_)
             | Self::Vocabulary { .. }
             | Self::TooLittleText { .. }
             | Self::NotFinite { .. }

@@ -210,7 +210,16 @@ mod tests {
             for (context, tensor) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
                 for expert in (1..=data * context).filter(|e| (data * context).is_multiple_of(*e)) {
                     let schedule = ScheduleKind::OneFOneB;
-                    grids.push(Grid::new(&ParallelSpec { pipeline, data, context, tensor, expert, schedule }));
+                    let virtual_stages = 1;
+                    grids.push(Grid::new(&ParallelSpec {
+                        pipeline,
+                        data,
+                        context,
+                        tensor,
+                        expert,
+                        schedule,
+                        virtual_stages,
+                    }));
                 }
             }
         }

@@ -7,8 +7,8 @@ use ds_arch::{LayerId, Parameter, Place, parameters};
 
 use crate::grid::{Coordinates, Grid, Group, RankId};
 use crate::refusal::{PlanError, refuse};
-use crate::schedule::{Action, StageId, one_f_one_b};
-use crate::spec::{JobSpec, ScheduleKind};
+use crate::schedule::{Action, Placement, Schedule, StageId};
+use crate::spec::JobSpec;
 use crate::stages::stages;
 
 /// A run of the model that one pipeline coordinate holds.
@@ -52,11 +52,11 @@ pub struct JobPlan {
     pub(crate) spec: JobSpec,
     pub(crate) grid: Grid,
     pub(crate) groups: Vec<Group>,
-    /// In the order of the model; pipeline coordinate p holds stage p under 1F1B.
+    /// In the order of the model.
     pub(crate) stages: Vec<Stage>,
-    /// Per pipeline coordinate.
-    pub(crate) actions: Vec<Vec<Action>>,
-    pub(crate) n_microbatches: u32,
+    /// Per pipeline coordinate, in the order of the model.
+    pub(crate) held: Vec<Vec<Stage>>,
+    pub(crate) schedule: Schedule,
 }
 
 /// A rank's part of the plan.
@@ -86,18 +86,13 @@ impl JobPlan {
     /// # Errors
     /// When parts of the spec do not fit together.
     pub fn new(spec: JobSpec) -> Result<Self, PlanError> {
-        let n_microbatches = refuse(&spec)?;
+        let schedule = refuse(&spec)?;
         let grid = Grid::new(&spec.parallel);
-        let stages = match spec.parallel.schedule {
-            ScheduleKind::OneFOneB => stages(&spec, grid.n_pipeline()),
-        };
-        let n_stages = stages.len() as u32;
-        let actions = match spec.parallel.schedule {
-            ScheduleKind::OneFOneB => {
-                stages.iter().map(|stage| one_f_one_b(stage.id, n_stages, n_microbatches)).collect()
-            }
-        };
-        Ok(Self { groups: grid.groups(), spec, grid, stages, actions, n_microbatches })
+        let placement = schedule.placement;
+        let stages = stages(&spec, placement.n_stages());
+        let stage = |id: StageId| stages[id.0 as usize].clone();
+        let held = (0..grid.n_pipeline()).map(|p| placement.stages_at(p).into_iter().map(stage).collect()).collect();
+        Ok(Self { groups: grid.groups(), spec, grid, stages, held, schedule })
     }
 
     /// The spec that it came from.
@@ -122,17 +117,27 @@ impl JobPlan {
 
     /// The stages that a pipeline coordinate holds, in the order of the model.
     pub fn stages_at(&self, pipeline: u32) -> &[Stage] {
-        &self.stages[pipeline as usize..=pipeline as usize]
+        &self.held[pipeline as usize]
+    }
+
+    /// Who holds which stage, and who does what in a step.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Who holds which stage for which microbatch.
+    pub fn placement(&self) -> Placement {
+        self.schedule.placement
     }
 
     /// What a pipeline coordinate does in a step.
     pub fn actions(&self, pipeline: u32) -> &[Action] {
-        &self.actions[pipeline as usize]
+        &self.schedule.actions[pipeline as usize]
     }
 
     /// Microbatches of a step, on each rank.
     pub fn n_microbatches(&self) -> u32 {
-        self.n_microbatches
+        self.schedule.n_microbatches
     }
 
     /// One rank's part.
@@ -142,11 +147,11 @@ impl JobPlan {
             rank,
             at,
             stages: self.stages_at(at.pipeline).to_vec(),
-            actions: self.actions[at.pipeline as usize].clone(),
+            actions: self.actions(at.pipeline).to_vec(),
             groups: self.groups.iter().filter(|group| group.ranks.contains(&rank)).cloned().collect(),
             experts: self.grid.experts_of(rank, self.spec.model.moe.n_experts),
             sampler: (self.grid.sampler(rank), self.grid.n_samplers()),
-            n_microbatches: self.n_microbatches,
+            n_microbatches: self.n_microbatches(),
         }
     }
 
@@ -234,7 +239,7 @@ mod tests {
             |job| job.model.moe.n_experts = 7,
             "parallel: expert 2 must divide model.moe.n_experts 7, since every rank holds as many",
         );
-        refused(|job| job.parallel.pipeline = 5, "parallel: pipeline 5 needs as many layers, model.n_layers is 4");
+        refused(|job| job.parallel.pipeline = 5, "parallel: 5 stages need as many layers, model.n_layers is 4");
         refused(|job| job.train[0].batch = 6, "train: batch 6 must be a multiple of data 2 x microbatch 2");
         refused(|job| job.parallel.data = 0, "parallel.data is 0, at least 1 is needed");
         refused(|job| job.train.clear(), "train has 0 phases, exactly 1 is planned for now");

@@ -3,6 +3,7 @@
 pub mod schedule;
 pub mod spec;
 
+mod executable;
 mod grid;
 mod holders;
 mod job;
@@ -15,6 +16,7 @@ mod stages;
 #[cfg(test)]
 mod testing;
 
+pub use executable::{NotExecutable, PlannedOnly, executable, not_executable_yet};
 pub use grid::{Coordinates, Grid, Group, GroupId, GroupKind, RankId};
 pub use holders::{SharedParameter, Writes};
 pub use job::{JobPlan, RankPlan, Stage};

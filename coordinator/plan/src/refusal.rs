@@ -1,6 +1,7 @@
 //! What a plan refuses. The spec's reader finds the same faults earlier, all at once and with their lines; this is the
 //! last door, for specs that were built or changed in memory.
 
+use crate::schedule::{ImpossibleSchedule, Schedule};
 use crate::spec::JobSpec;
 
 /// Why a spec has no plan.
@@ -49,10 +50,10 @@ pub enum PlanError {
         n_experts: u32,
     },
     /// Every stage has a layer.
-    #[error("parallel: pipeline {pipeline} needs as many layers, model.n_layers is {n_layers}")]
+    #[error("parallel: {n_stages} stages need as many layers, model.n_layers is {n_layers}")]
     TooFewLayers {
-        /// Axis.
-        pipeline: u32,
+        /// Of the pipeline.
+        n_stages: u32,
         /// Main layers.
         n_layers: u32,
     },
@@ -74,6 +75,9 @@ pub enum PlanError {
         /// Axis.
         context: u32,
     },
+    /// The schedule has no such size.
+    #[error("parallel.schedule: {0}")]
+    Schedule(#[from] ImpossibleSchedule),
     /// There is nothing to do.
     #[error("train has {phases} phases, exactly 1 is planned for now")]
     Phases {
@@ -85,8 +89,8 @@ pub enum PlanError {
 // Far more than any cluster has GPUs, and small enough that a plan's tables fit in memory.
 pub(crate) const MOST_RANKS: u32 = 1 << 16;
 
-/// Checks the spec and gives the number of microbatches of a rank's step.
-pub(crate) fn refuse(spec: &JobSpec) -> Result<u32, PlanError> {
+/// Checks the spec and gives the schedule of its pipelines.
+pub(crate) fn refuse(spec: &JobSpec) -> Result<Schedule, PlanError> {
     let [phase] = spec.train.as_slice() else { return Err(PlanError::Phases { phases: spec.train.len() }) };
     let parallel = &spec.parallel;
     let (pipeline, data, context, tensor) = (parallel.pipeline, parallel.data, parallel.context, parallel.tensor);
@@ -96,6 +100,7 @@ pub(crate) fn refuse(spec: &JobSpec) -> Result<u32, PlanError> {
         ("parallel.context", context),
         ("parallel.tensor", tensor),
         ("parallel.expert", parallel.expert),
+        ("parallel.virtual_stages", parallel.virtual_stages),
         ("train.batch", phase.batch),
         ("train.microbatch", phase.microbatch),
         ("train.sequence", phase.sequence),
@@ -117,15 +122,20 @@ pub(crate) fn refuse(spec: &JobSpec) -> Result<u32, PlanError> {
     if !n_experts.is_multiple_of(expert) {
         return Err(PlanError::ExpertsLeftOver { expert, n_experts });
     }
-    if pipeline > n_layers {
-        return Err(PlanError::TooFewLayers { pipeline, n_layers });
-    }
     if !phase.sequence.is_multiple_of(context) {
         return Err(PlanError::SequenceDoesNotDivide { sequence: phase.sequence, context });
     }
     let (batch, microbatch) = (phase.batch, phase.microbatch);
-    data.checked_mul(microbatch)
+    let n_microbatches = data
+        .checked_mul(microbatch)
         .filter(|&n| batch.is_multiple_of(n))
         .map(|n| batch / n)
-        .ok_or(PlanError::BatchDoesNotDivide { batch, data, microbatch })
+        .filter(|&n| n > 0)
+        .ok_or(PlanError::BatchDoesNotDivide { batch, data, microbatch })?;
+    let schedule = Schedule::new(parallel.schedule, pipeline, parallel.virtual_stages, n_microbatches)?;
+    let n_stages = schedule.placement.n_stages();
+    if n_stages > n_layers {
+        return Err(PlanError::TooFewLayers { n_stages, n_layers });
+    }
+    Ok(schedule)
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use ds_arch::{Cost, LayerId, Load, Place, operations};
 
 use crate::job::Stage;
-use crate::schedule::StageId;
+use crate::schedule::{Pass, StageId};
 use crate::spec::{DeviceKind, JobSpec};
 
 /// Cuts the model into `n_stages` runs of layers. Embedding stays before the first layer; final norm, head and MTP stay
@@ -30,18 +30,45 @@ pub(crate) fn stages(spec: &JobSpec, n_stages: u32) -> Vec<Stage> {
     runs.into_iter().enumerate().map(stage).collect()
 }
 
-/// What one microbatch costs a stage, forward and backward.
-pub(crate) fn stage_cost(spec: &JobSpec, stage: &Stage) -> (u64, u64) {
+/// What one microbatch costs, by one estimate, in units of one FLOP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PassCosts {
+    pub(crate) forward: u64,
+    pub(crate) input: u64,
+    pub(crate) weight: u64,
+}
+
+impl PassCosts {
+    /// Every piece of unit work: a backward is twice a forward.
+    pub(crate) const EVEN: Self = Self { forward: 1, input: 1, weight: 1 };
+
+    pub(crate) fn of(self, pass: Pass) -> u64 {
+        match pass {
+            Pass::Forward => self.forward,
+            Pass::Backward => self.input + self.weight,
+            Pass::BackwardInput => self.input,
+            Pass::BackwardWeight => self.weight,
+        }
+    }
+
+    pub(crate) fn total(self) -> u64 {
+        self.forward + self.input + self.weight
+    }
+}
+
+/// What one microbatch costs a stage.
+pub(crate) fn stage_cost(spec: &JobSpec, stage: &Stage) -> PassCosts {
     let costs = stage.places().into_iter().map(|place| place_cost(spec, place));
-    costs.fold((0, 0), |(forward, backward), (f, b)| (forward + f, backward + b))
+    costs.fold(PassCosts::default(), |sum, one| PassCosts {
+        forward: sum.forward + one.forward,
+        input: sum.input + one.input,
+        weight: sum.weight + one.weight,
+    })
 }
 
 /// The cost of each main layer, with what must stand beside it.
 fn layer_costs(spec: &JobSpec) -> Vec<u64> {
-    let cost = |place| {
-        let (forward, backward) = place_cost(spec, place);
-        forward + backward
-    };
+    let cost = |place| place_cost(spec, place).total();
     let layer = |layer| cost(Place::Layer(LayerId(layer)));
     let mut costs: Vec<u64> = (0..spec.model.n_layers).map(layer).collect();
     let tail = cost(Place::FinalNorm)
@@ -57,13 +84,15 @@ fn layer_costs(spec: &JobSpec) -> Vec<u64> {
 }
 
 /// An operation takes as long as its arithmetic or its memory traffic, whichever is longer; in units of one FLOP.
-/// Forward, and both gradients.
-fn place_cost(spec: &JobSpec, place: Place) -> (u64, u64) {
+fn place_cost(spec: &JobSpec, place: Place) -> PassCosts {
     let balance = flops_per_element(spec.cluster.device);
     let roofline = |cost: Cost| cost.flops.max(balance * cost.elements());
     let operations = operations(&spec.model, place, load(spec));
-    let forward = operations.iter().map(|o| roofline(o.forward)).sum();
-    (forward, operations.iter().map(|o| roofline(o.backward_input) + roofline(o.backward_weight)).sum())
+    PassCosts {
+        forward: operations.iter().map(|o| roofline(o.forward)).sum(),
+        input: operations.iter().map(|o| roofline(o.backward_input)).sum(),
+        weight: operations.iter().map(|o| roofline(o.backward_weight)).sum(),
+    }
 }
 
 /// What passes through the ranks of one data coordinate with one microbatch; context ranks divide it evenly.

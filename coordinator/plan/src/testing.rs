@@ -18,7 +18,15 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
         seed: 1,
         model: preset(model).unwrap(),
         data: DataSpec { train: PathBuf::from("train"), validation: None, tokenizer: TokenizerSpec::Bytes },
-        parallel: ParallelSpec { pipeline, data, context: 1, tensor: 1, expert, schedule: ScheduleKind::OneFOneB },
+        parallel: ParallelSpec {
+            pipeline,
+            data,
+            context: 1,
+            tensor: 1,
+            expert,
+            schedule: ScheduleKind::OneFOneB,
+            virtual_stages: 1,
+        },
         train: vec![PhaseSpec {
             steps: 10,
             sequence: 32,

@@ -3,88 +3,128 @@
 use std::collections::HashMap;
 
 use ds_plan::schedule::{
-    Action, Microbatch, Pass, Payload, Piece, StageId, deadlock, one_f_one_b, peak_live, timeline, transfers,
+    Action, Microbatch, Pass, Payload, Piece, Placement, Schedule, StageId, deadlock, peak_activations, peak_live,
+    timeline, transfers,
 };
+use ds_plan::spec::ScheduleKind;
 
-struct Pipeline {
-    n_stages: u32,
-    n_microbatches: u32,
-    /// Per pipeline coordinate.
-    actions: Vec<Vec<Action>>,
+const KINDS: [ScheduleKind; 6] = [
+    ScheduleKind::OneFOneB,
+    ScheduleKind::GPipe,
+    ScheduleKind::Interleaved,
+    ScheduleKind::ZbH1,
+    ScheduleKind::DualPipe,
+    ScheduleKind::DualPipeV,
+];
+
+/// Every schedule of at most 8 coordinates, 3 stages each and 20 microbatches.
+fn small_schedules() -> impl Iterator<Item = Schedule> {
+    KINDS.into_iter().flat_map(small_of)
 }
 
-fn small_pipelines() -> impl Iterator<Item = Pipeline> {
-    let sizes = (1..=8).flat_map(|n_stages| (1..=20).map(move |n_microbatches| (n_stages, n_microbatches)));
-    sizes.map(|(n_stages, n_microbatches)| Pipeline {
-        n_stages,
-        n_microbatches,
-        actions: (0..n_stages).map(|stage| one_f_one_b(StageId(stage), n_stages, n_microbatches)).collect(),
-    })
+fn small_of(kind: ScheduleKind) -> impl Iterator<Item = Schedule> {
+    let sizes = (1..=8).flat_map(|p| (1..=3).flat_map(move |v| (1..=20).map(move |m| (p, v, m))));
+    sizes.filter_map(move |(p, v, m)| Schedule::new(kind, p, v, m).ok())
 }
 
-impl Pipeline {
-    fn name(&self) -> String {
-        format!("{} stages, {} microbatches", self.n_stages, self.n_microbatches)
+fn name(schedule: &Schedule) -> String {
+    format!("{} {:?}, {} microbatches", schedule.kind, schedule.placement, schedule.n_microbatches)
+}
+
+fn n_pipeline(schedule: &Schedule) -> u32 {
+    schedule.placement.n_pipeline()
+}
+
+fn coordinates(schedule: &Schedule) -> impl Iterator<Item = (u32, &[Action])> {
+    (0..).zip(schedule.actions.iter().map(Vec::as_slice))
+}
+
+fn cost(forward: u64, input: u64, weight: u64) -> impl Fn(Action) -> u64 {
+    move |action| {
+        let of = |pass| match pass {
+            Pass::Forward => forward,
+            Pass::Backward => input + weight,
+            Pass::BackwardInput => input,
+            Pass::BackwardWeight => weight,
+        };
+        action.pieces().map(|piece| of(piece.pass)).sum()
     }
-
-    fn pieces(&self) -> Vec<Piece> {
-        self.actions.iter().flatten().flat_map(|action| action.pieces()).collect()
-    }
 }
 
-fn unit_cost(forward: u64, backward: u64) -> impl Fn(Action) -> u64 {
-    move |action| action.pieces().map(|p| if p.pass == Pass::Forward { forward } else { backward }).sum()
+/// F, I and W.
+const COSTS: [(u64, u64, u64); 4] = [(1, 1, 1), (1, 2, 1), (3, 4, 2), (49, 75, 32)];
+
+#[test]
+fn there_are_small_schedules_of_every_kind() {
+    let counts = KINDS.map(|kind| small_of(kind).count());
+    assert!(counts.iter().all(|&n| n >= 24), "{counts:?}");
 }
 
 #[test]
-fn every_microbatch_goes_forward_then_back_exactly_once_through_every_stage() {
-    for pipeline in small_pipelines() {
-        let pieces = pipeline.pieces();
-        for stage in (0..pipeline.n_stages).map(StageId) {
-            for microbatch in (0..pipeline.n_microbatches).map(Microbatch) {
-                let places = |pass| -> Vec<usize> {
-                    let piece = Piece { stage, microbatch, pass };
-                    pieces.iter().enumerate().filter(|&(_, &p)| p == piece).map(|(place, _)| place).collect()
-                };
-                let (forward, backward) = (places(Pass::Forward), places(Pass::Backward));
-                assert_eq!((forward.len(), backward.len()), (1, 1), "{}", pipeline.name());
-                assert!(forward[0] < backward[0], "{}", pipeline.name());
+fn every_microbatch_goes_forward_then_back_exactly_once_through_every_stage_where_it_is_held() {
+    for schedule in small_schedules() {
+        let mut places: HashMap<Piece, Vec<(u32, usize)>> = HashMap::new();
+        for (pipeline, own) in coordinates(&schedule) {
+            for (place, piece) in own.iter().flat_map(|action| action.pieces()).enumerate() {
+                places.entry(piece).or_default().push((pipeline, place));
             }
         }
-        assert_eq!(pieces.len() as u32, 2 * pipeline.n_stages * pipeline.n_microbatches, "{}", pipeline.name());
+        let mut n_pieces = 0;
+        for stage in (0..schedule.placement.n_stages()).map(StageId) {
+            for microbatch in (0..schedule.n_microbatches).map(Microbatch) {
+                let at = |pass| places.get(&Piece { stage, microbatch, pass }).map_or(&[][..], Vec::as_slice);
+                let found = [Pass::Forward, Pass::Backward, Pass::BackwardInput, Pass::BackwardWeight].map(at);
+                let holder = schedule.placement.holder(stage, microbatch);
+                let message = format!("{} {stage:?} {microbatch:?} {found:?}", name(&schedule));
+                assert!(found.iter().copied().flatten().all(|&(pipeline, _)| pipeline == holder), "{message}");
+                match found {
+                    [[forward], [backward], [], []] => assert!(forward < backward, "{message}"),
+                    [[forward], [], [input], [weight]] => assert!(forward < input && input < weight, "{message}"),
+                    _ => panic!("{message}"),
+                }
+                n_pieces += found.iter().map(|places| places.len()).sum::<usize>();
+            }
+        }
+        assert_eq!(places.values().map(Vec::len).sum::<usize>(), n_pieces, "{}", name(&schedule));
     }
 }
+
+/// Everything that one coordinate sends another of one kind between two stages, in order.
+type Mail = HashMap<(u32, StageId, u32, StageId, Payload), Vec<Microbatch>>;
 
 #[test]
 fn messages_of_a_link_are_taken_in_the_order_in_which_they_are_sent() {
-    for pipeline in small_pipelines() {
-        let mut sent: HashMap<(StageId, StageId, Payload), Vec<Microbatch>> = HashMap::new();
-        let mut taken: HashMap<(StageId, StageId, Payload), Vec<Microbatch>> = HashMap::new();
-        for piece in pipeline.pieces() {
-            let transfer = transfers(piece, pipeline.n_stages);
-            if let Some((to, payload)) = transfer.send {
-                sent.entry((piece.stage, to, payload)).or_default().push(piece.microbatch);
-            }
-            if let Some((from, payload)) = transfer.receive {
-                taken.entry((from, piece.stage, payload)).or_default().push(piece.microbatch);
+    for schedule in small_schedules() {
+        let (mut sent, mut taken): (Mail, Mail) = (HashMap::new(), HashMap::new());
+        for (pipeline, own) in coordinates(&schedule) {
+            for piece in own.iter().flat_map(|action| action.pieces()) {
+                let transfer = transfers(piece, schedule.placement);
+                if let Some(to) = transfer.send {
+                    let link = (pipeline, piece.stage, to.pipeline, to.stage, to.payload);
+                    sent.entry(link).or_default().push(piece.microbatch);
+                }
+                if let Some(from) = transfer.receive {
+                    let link = (from.pipeline, from.stage, pipeline, piece.stage, from.payload);
+                    taken.entry(link).or_default().push(piece.microbatch);
+                }
             }
         }
-        assert_eq!(sent, taken, "{}", pipeline.name());
+        assert_eq!(sent, taken, "{}", name(&schedule));
     }
 }
 
 #[test]
-fn no_pipeline_is_stuck_when_one_send_a_link_may_wait_for_its_receiver() {
-    for pipeline in small_pipelines() {
-        assert_eq!(deadlock(&pipeline.actions, pipeline.n_stages, 1), None, "{}", pipeline.name());
+fn no_schedule_is_stuck_when_one_send_a_link_may_wait_for_its_receiver() {
+    for schedule in small_schedules() {
+        assert_eq!(deadlock(&schedule.actions, schedule.placement, 1), None, "{}", name(&schedule));
     }
 }
 
 #[test]
-fn a_sender_that_stood_still_until_its_receiver_came_would_be_stuck() {
-    for pipeline in small_pipelines() {
-        let is_stuck = deadlock(&pipeline.actions, pipeline.n_stages, 0).is_some();
-        assert_eq!(is_stuck, pipeline.n_stages > 1 && pipeline.n_microbatches > 1, "{}", pipeline.name());
+fn under_1f1b_a_sender_that_stood_still_until_its_receiver_came_would_be_stuck() {
+    for schedule in small_of(ScheduleKind::OneFOneB) {
+        let is_stuck = deadlock(&schedule.actions, schedule.placement, 0).is_some();
+        assert_eq!(is_stuck, n_pipeline(&schedule) > 1 && schedule.n_microbatches > 1, "{}", name(&schedule));
     }
 }
 
@@ -95,33 +135,122 @@ fn two_stages_that_wait_for_each_other_are_found() {
         vec![piece(0, Pass::Backward), piece(0, Pass::Forward)],
         vec![piece(1, Pass::Forward), piece(1, Pass::Backward)],
     ];
-    assert_eq!(deadlock(&wrong, 2, 1).unwrap().pipeline, 0);
-    assert_eq!(timeline(&wrong, 2, |_| 1).unwrap_err().place, 0);
+    let straight = Placement::Straight { n_pipeline: 2 };
+    assert_eq!(deadlock(&wrong, straight, 1).unwrap().pipeline, 0);
+    assert_eq!(timeline(&wrong, straight, |_| 1).unwrap_err().place, 0);
 }
 
 #[test]
-fn a_stage_holds_activations_of_as_many_microbatches_as_stages_follow_and_itself() {
-    for pipeline in small_pipelines() {
-        for (stage, actions) in (0..).zip(&pipeline.actions) {
-            let expected = (pipeline.n_stages - stage).min(pipeline.n_microbatches);
-            assert_eq!(peak_live(actions, StageId(stage)), expected, "{} stage {stage}", pipeline.name());
+fn a_stage_of_1f1b_holds_activations_of_as_many_microbatches_as_stages_follow_and_itself() {
+    for schedule in small_of(ScheduleKind::OneFOneB) {
+        for (stage, own) in coordinates(&schedule) {
+            let expected = (n_pipeline(&schedule) - stage).min(schedule.n_microbatches);
+            assert_eq!(peak_live(own, StageId(stage)), expected, "{} stage {stage}", name(&schedule));
+        }
+    }
+}
+
+/// Checks the most activations of a coordinate against a bound from microbatches, coordinates and the coordinate, which
+/// some coordinate reaches once there are enough microbatches.
+fn holds(kind: ScheduleKind, bound: impl Fn(&Schedule, u32) -> u32) {
+    for schedule in small_of(kind) {
+        for (pipeline, own) in coordinates(&schedule) {
+            let peak = peak_activations(own, |_| 1);
+            assert_eq!(peak, u64::from(bound(&schedule, pipeline)), "{} at {pipeline}", name(&schedule));
         }
     }
 }
 
 #[test]
-fn every_stage_is_idle_for_one_forward_and_backward_of_every_other_stage() {
-    for pipeline in small_pipelines() {
-        for (forward, backward) in [(1, 1), (1, 2), (3, 5)] {
-            let played = timeline(&pipeline.actions, pipeline.n_stages, unit_cost(forward, backward)).unwrap();
-            let bubble = u64::from(pipeline.n_stages - 1) * (forward + backward);
-            let work = u64::from(pipeline.n_microbatches) * (forward + backward);
-            assert_eq!(played.end(), work + bubble, "{}", pipeline.name());
-            for stage in 0..pipeline.n_stages {
-                assert_eq!(played.idle(stage), bubble, "{} stage {stage}", pipeline.name());
-            }
+fn gpipe_holds_everything() {
+    holds(ScheduleKind::GPipe, |schedule, _| schedule.n_microbatches);
+}
+
+#[test]
+fn every_stage_of_zb_h1_holds_as_much_as_the_first_of_1f1b() {
+    holds(ScheduleKind::ZbH1, |schedule, _| n_pipeline(schedule).min(schedule.n_microbatches));
+}
+
+#[test]
+fn interleaving_holds_its_warm_up_and_one_more() {
+    holds(ScheduleKind::Interleaved, |schedule, pipeline| {
+        let (p, total) = (n_pipeline(schedule), schedule.placement.n_stages() / n_pipeline(schedule));
+        ((total - 1) * p + 2 * (p - 1 - pipeline) + 1).min(total * schedule.n_microbatches)
+    });
+}
+
+#[test]
+fn dual_pipe_holds_one_more_than_it_has_stages_at_its_fold_and_no_more_than_they_are_elsewhere() {
+    for kind in [ScheduleKind::DualPipe, ScheduleKind::DualPipeV] {
+        for schedule in small_of(kind) {
+            let n_stages = u64::from(schedule.placement.n_stages());
+            let peaks: Vec<u64> = schedule.actions.iter().map(|own| peak_activations(own, |_| 1)).collect();
+            assert_eq!(peaks.iter().max(), Some(&(n_stages + 1)), "{} {peaks:?}", name(&schedule));
+            let above = peaks.iter().filter(|&&peak| peak > n_stages).count();
+            assert!(above <= 2, "{} {peaks:?}", name(&schedule));
+        }
+    }
+}
+
+/// Checks the makespan against the work of a coordinate and a formula for its bubble.
+fn bubbles(kind: ScheduleKind, bubble: impl Fn(u64, (u64, u64, u64)) -> u64) {
+    for schedule in small_of(kind).filter(|schedule| schedule.n_microbatches >= n_pipeline(schedule)) {
+        for (forward, input, weight) in COSTS {
+            let played =
+                timeline(&schedule.actions, schedule.placement, cost(forward, input, weight)).expect("no deadlock");
+            let held = u64::from(schedule.placement.stages_at(0).len() as u32);
+            let passes = match schedule.placement {
+                Placement::BothWays { .. } => u64::from(schedule.n_microbatches),
+                _ => held * u64::from(schedule.n_microbatches),
+            };
+            let work = passes * (forward + input + weight);
+            let bubble = bubble(u64::from(n_pipeline(&schedule)), (forward, input, weight));
+            let message = format!("{} F {forward} I {input} W {weight}", name(&schedule));
+            assert_eq!(played.end(), work + bubble, "{message}");
             let share = bubble as f64 / (work + bubble) as f64;
-            assert!((played.bubble_share() - share).abs() < 1e-12, "{}", pipeline.name());
+            assert!((played.bubble_share() - share).abs() < 1e-12, "{message}");
+        }
+    }
+}
+
+#[test]
+fn the_bubble_of_1f1b_and_gpipe_is_one_forward_and_backward_of_every_other_stage() {
+    for kind in [ScheduleKind::OneFOneB, ScheduleKind::GPipe] {
+        bubbles(kind, |p, (forward, input, weight)| (p - 1) * (forward + input + weight));
+    }
+}
+
+#[test]
+fn the_bubble_of_interleaving_is_that_of_1f1b_with_its_short_stages() {
+    bubbles(ScheduleKind::Interleaved, |p, (forward, input, weight)| (p - 1) * (forward + input + weight));
+}
+
+#[test]
+fn the_bubble_of_zb_h1_is_smaller_by_two_weight_gradients_a_stage() {
+    // (PP - 1)(F + B - 2W), where B is the whole backward.
+    bubbles(ScheduleKind::ZbH1, |p, (forward, input, weight)| (p - 1) * (forward + input - weight));
+}
+
+#[test]
+fn the_bubble_of_dual_pipe_is_the_published_one_when_a_pair_costs_as_much_as_its_halves() {
+    // (PP/2 - 1)(F&B + B - 3W); DualPipeV has half the coordinates of the same pipeline.
+    let steps = |p: u64, (forward, input, weight): (u64, u64, u64)| {
+        p * (forward + input + weight + input + weight - 3 * weight)
+    };
+    bubbles_of_equal_halves(ScheduleKind::DualPipe, |p, costs| steps(p / 2 - 1, costs));
+    bubbles_of_equal_halves(ScheduleKind::DualPipeV, |p, costs| steps(p - 1, costs));
+}
+
+/// The published formula holds where input and weight gradients cost the same; elsewhere it is a bound.
+fn bubbles_of_equal_halves(kind: ScheduleKind, bubble: impl Fn(u64, (u64, u64, u64)) -> u64) {
+    for schedule in small_of(kind) {
+        for costs in [(1, 1, 1), (2, 2, 2), (5, 5, 5)] {
+            let played =
+                timeline(&schedule.actions, schedule.placement, cost(costs.0, costs.1, costs.2)).expect("no deadlock");
+            let expected = bubble(u64::from(n_pipeline(&schedule)), costs);
+            for pipeline in 0..n_pipeline(&schedule) {
+                assert_eq!(played.idle(pipeline), expected, "{} {costs:?} at {pipeline}", name(&schedule));
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is read, written, explained and described are the same fields.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ds_arch::{GroupLimit, MtpInput, PRESETS, preset};
 use ds_plan::JobPlan;
@@ -55,6 +55,7 @@ fn a_file_of_version_1_means_what_it_meant() {
             tensor: 1,
             expert: 2,
             schedule: ScheduleKind::OneFOneB,
+            virtual_stages: 1,
         },
         train: vec![PhaseSpec {
             steps: 600,
@@ -268,11 +269,8 @@ fn a_value_of_each_field_of_the_schema_is_written() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the time that a person waits")]
-fn a_spec_with_mistakes_all_over_is_judged_at_once() {
+fn a_spec_with_mistakes_all_over_gets_a_message_for_each() {
     let lines: String = (0..2000).map(|n| format!("wrong_{n}: {n}\n")).collect();
-    let start = Instant::now();
     let problems = read(&format!("{BASE}{lines}"), "job.yaml", &[]).unwrap_err();
     assert_eq!(problems.iter().count(), 2000);
-    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
 }

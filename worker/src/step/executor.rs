@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ds_model::{ExpertExchange, Gradients, LossWeights, Microbatch, Saved, StageInput, StageModel};
-use ds_plan::schedule::{self, Action, Pass, Piece, StageId, transfers};
+use ds_plan::schedule::{self, Action, Pass, Piece, Placement, transfers};
 use tch::{Device, Kind, Tensor};
 
 use super::ledger::{Cause, Ledger};
@@ -16,8 +16,10 @@ use crate::error::RankError;
 pub struct Executor<'a> {
     /// This rank's stage.
     pub model: &'a StageModel,
-    /// All stages of the same samples; under 1F1B the index is the stage.
+    /// All coordinates of the pipeline, in order.
     pub pipeline: &'a Group,
+    /// Who holds which stage.
+    pub placement: Placement,
     /// Experts of other ranks.
     pub exchange: &'a dyn ExpertExchange,
     /// Where its time goes.
@@ -71,20 +73,16 @@ impl Executor<'_> {
     }
 
     fn receive(&self, piece: Piece) -> Result<Option<Tensor>, RankError> {
-        let Some((StageId(from), _)) = transfers(piece, self.n_stages()).receive else { return Ok(None) };
+        let Some(from) = transfers(piece, self.placement).receive else { return Ok(None) };
         let (shape, kind, device) = &self.stream;
-        let pending = self.pipeline.receive(from as usize, shape, *kind);
+        let pending = self.pipeline.receive(from.pipeline as usize, shape, *kind);
         let received = self.ledger.book(Cause::Pipeline, || pending.wait(self.deadline))?;
         Ok(Some(received.to_device(*device)))
     }
 
     fn send(&self, piece: Piece, output: Option<Tensor>) -> Option<Pending<()>> {
-        let (StageId(to), _) = transfers(piece, self.n_stages()).send?;
+        let to = transfers(piece, self.placement).send?;
         let output = output.expect("a stage with a neighbour gives it something");
-        Some(self.pipeline.send(to as usize, &output))
-    }
-
-    fn n_stages(&self) -> u32 {
-        self.pipeline.size() as u32
+        Some(self.pipeline.send(to.pipeline as usize, &output))
     }
 }

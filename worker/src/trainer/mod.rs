@@ -11,7 +11,7 @@ use ds_checkpoint::TrainState;
 use ds_data::TokenFolder;
 use ds_model::{Gradients, LossWeights, Microbatch, StageModel, update_bias};
 use ds_plan::spec::{self, BalancePolicy, PhaseSpec};
-use ds_plan::{JobPlan, RankId, RankPlan, learning_rate};
+use ds_plan::{JobPlan, RankId, RankPlan, executable, learning_rate};
 use ds_proto::{Evaluation, StepMetrics};
 use tch::Tensor;
 
@@ -62,7 +62,7 @@ impl Trainer {
     /// # Errors
     /// When the seat, the text or the checkpoint cannot be used, or a peer fails.
     pub fn new(plan: &JobPlan, rank: RankId, endpoint: &Endpoint, setup: Setup) -> Result<Self, RankError> {
-        setup::offered(plan)?;
+        executable(plan.spec())?;
         let (plan, rank) = (plan.clone(), plan.rank(rank));
         let device = setup::device(&setup.device)?;
         let groups = Groups::new(endpoint, &plan, &rank);
@@ -202,6 +202,7 @@ impl Trainer {
         let executor = Executor {
             model: &self.model,
             pipeline: &self.groups.pipeline,
+            placement: self.plan.placement(),
             exchange: &self.exchange.booked(ledger),
             ledger,
             stream: (shape, setup::kind(self.plan.spec().precision.compute), self.cut.device),

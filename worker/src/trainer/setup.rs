@@ -61,16 +61,6 @@ impl Groups {
     }
 }
 
-/// Refuses what the plan can express but this worker cannot run.
-pub(super) fn offered(plan: &JobPlan) -> Result<(), RankError> {
-    for (axis, asked) in [("tensor", plan.grid().n_tensor()), ("context", plan.grid().n_context())] {
-        if asked > 1 {
-            return Err(RankError::AxisNotOffered { axis, asked });
-        }
-    }
-    Ok(())
-}
-
 pub(super) fn device(name: &str) -> Result<Device, RankError> {
     let refused = |reason: String| RankError::Device { device: name.to_owned(), reason };
     let Some(index) = name.strip_prefix("cuda:") else { return Ok(Device::Cpu) };

@@ -11,9 +11,8 @@ use crate::grid::GroupKind;
 use crate::holders::SharedParameter;
 use crate::job::{JobPlan, Stage};
 use crate::memory::MemoryEstimate;
-use crate::schedule::{Action, Pass, Timeline, draw, peak_live, timeline};
-use crate::spec::ScheduleKind;
-use crate::stages::{load, stage_cost};
+use crate::schedule::{Action, Pass, Piece, Placement, Timeline, draw, peak_live, timeline};
+use crate::stages::{PassCosts, load, stage_cost};
 
 pub use units::bytes;
 
@@ -68,7 +67,7 @@ pub struct StageReport {
     pub n_mtp: u32,
     /// Logical parameters of the stage, over all expert ranks, each copy where it stands.
     pub parameters: u64,
-    /// Its share of the cost of a microbatch.
+    /// Its share of the cost of a step, as far as this coordinate computes it.
     pub cost_share: f64,
     /// Matrix work of a microbatch, forward and backward.
     pub flops: u64,
@@ -127,14 +126,17 @@ pub struct SharedReport {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ScheduleReport {
     /// As the spec names it.
-    pub kind: &'static str,
+    pub kind: String,
+    /// What the drawing shows beside F and B, as the end of a sentence.
+    #[serde(skip)]
+    pub legend: String,
     /// Of a rank's step.
     pub microbatches: u32,
     /// Idle share when stages cost the same and backward twice forward.
     pub bubble_share_even: f64,
     /// Idle share by the estimated cost of each stage, when sending takes no time.
     pub bubble_share: f64,
-    /// By unit costs: forward 1, backward 2.
+    /// By unit costs: forward 1, input and weight gradients 1 each.
     pub drawing: String,
 }
 
@@ -176,7 +178,7 @@ pub fn report(plan: &JobPlan, columns: usize) -> PlanReport {
         groups: group_reports(plan),
         shared: plan.shared_parameters().into_iter().map(shared_report).collect(),
         schedule: schedule_report(plan, columns),
-        totals: totals(plan, &stages, &ranks),
+        totals: totals(plan, &ranks),
         stages,
         ranks,
     }
@@ -185,10 +187,7 @@ pub fn report(plan: &JobPlan, columns: usize) -> PlanReport {
 fn stage_reports(plan: &JobPlan) -> Vec<StageReport> {
     let spec = plan.spec();
     let table = parameters(&spec.model);
-    let cost = |stage: &Stage| {
-        let (forward, backward) = stage_cost(spec, stage);
-        forward + backward
-    };
+    let cost = |stage: &Stage| stage_cost(spec, stage).total();
     let all: u64 = plan.stages().iter().map(cost).sum();
     let row = |(pipeline, stage): (u32, &Stage)| StageReport {
         stage: stage.id.0,
@@ -198,7 +197,8 @@ fn stage_reports(plan: &JobPlan) -> Vec<StageReport> {
         scores: stage.scores,
         n_mtp: stage.mtp_layers.len() as u32,
         parameters: table.iter().filter(|p| stage.holds(p.place)).map(Parameter::n_elements).sum(),
-        cost_share: cost(stage) as f64 / all as f64,
+        // Coordinates that hold the same stage share its microbatches.
+        cost_share: cost(stage) as f64 / all as f64 / plan.placement().holders(stage.id).len() as f64,
         flops: stage_flops(plan, stage),
         peak_live: peak_live(plan.actions(pipeline), stage.id),
     };
@@ -266,35 +266,43 @@ fn shared_report(shared: SharedParameter) -> SharedReport {
 }
 
 fn schedule_report(plan: &JobPlan, columns: usize) -> ScheduleReport {
-    let even = |action: Action| action.pieces().map(|piece| if piece.pass == Pass::Forward { 1 } else { 2 }).sum();
-    let costs: Vec<(u64, u64)> = plan.stages().iter().map(|stage| stage_cost(plan.spec(), stage)).collect();
-    let estimated = |action: Action| {
-        action
-            .pieces()
-            .map(|piece| {
-                let (forward, backward) = costs[piece.stage.0 as usize];
-                if piece.pass == Pass::Forward { forward } else { backward }
-            })
-            .sum()
-    };
-    let even = play(plan, even);
+    let costs: Vec<PassCosts> = plan.stages().iter().map(|stage| stage_cost(plan.spec(), stage)).collect();
+    let even = play(plan, |piece| PassCosts::EVEN.of(piece.pass));
+    let estimated = play(plan, |piece| costs[piece.stage.0 as usize].of(piece.pass));
     ScheduleReport {
-        kind: match plan.spec().parallel.schedule {
-            ScheduleKind::OneFOneB => "1f1b",
-        },
+        kind: plan.spec().parallel.schedule.to_string(),
+        legend: legend(plan),
         microbatches: plan.n_microbatches(),
         bubble_share_even: even.bubble_share(),
-        bubble_share: play(plan, estimated).bubble_share(),
+        bubble_share: estimated.bubble_share(),
         drawing: draw(&even, columns),
     }
 }
 
-fn play(plan: &JobPlan, cost: impl Fn(Action) -> u64) -> Timeline {
-    let actions: Vec<Vec<Action>> = (0..plan.grid().n_pipeline()).map(|p| plan.actions(p).to_vec()).collect();
-    timeline(&actions, plan.stages().len() as u32, cost).expect("the laws of schedules are tested")
+/// Names what only some schedules have.
+fn legend(plan: &JobPlan) -> String {
+    let mut legend = String::new();
+    let has = |pass| plan.actions(0).iter().flat_map(|action| action.pieces()).any(|piece| piece.pass == pass);
+    if has(Pass::BackwardWeight) {
+        legend += ", its halves I (input) and W (weight gradients) 1 each";
+    }
+    match plan.placement() {
+        Placement::Looped { .. } | Placement::Folded { .. } => legend += "; .1 is a rank's second stage",
+        Placement::BothWays { n_microbatches, .. } => {
+            legend += &format!("; microbatches from {} on enter at the other end", n_microbatches / 2);
+        }
+        Placement::Straight { .. } => {}
+    }
+    legend
 }
 
-fn totals(plan: &JobPlan, stages: &[StageReport], ranks: &[RankReport]) -> Totals {
+fn play(plan: &JobPlan, cost: impl Fn(Piece) -> u64) -> Timeline {
+    let schedule = plan.schedule();
+    let cost = |action: Action| action.pieces().map(&cost).sum();
+    timeline(&schedule.actions, schedule.placement, cost).expect("the laws of schedules are tested")
+}
+
+fn totals(plan: &JobPlan, ranks: &[RankReport]) -> Totals {
     let counts = counts(&plan.spec().model);
     let phase = &plan.spec().train[0];
     let microbatches = f64::from(plan.n_microbatches()) * f64::from(plan.grid().n_data());
@@ -304,7 +312,7 @@ fn totals(plan: &JobPlan, stages: &[StageReport], ranks: &[RankReport]) -> Total
         activated: counts.activated,
         activated_with_embedding: counts.activated_with_embedding,
         tokens_per_step: u64::from(phase.batch) * u64::from(phase.sequence),
-        flops_per_step: stages.iter().map(|stage| stage.flops as f64).sum::<f64>() * microbatches,
+        flops_per_step: plan.stages().iter().map(|stage| stage_flops(plan, stage) as f64).sum::<f64>() * microbatches,
         largest_rank_memory: ranks.iter().map(|rank| rank.memory_total).max().unwrap_or(0),
     }
 }

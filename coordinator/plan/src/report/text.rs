@@ -92,8 +92,8 @@ impl PlanReport {
         let s = &self.schedule;
         writeln!(
             f,
-            "\nschedule {}, {} microbatches a step; forward F takes 1, backward B takes 2",
-            s.kind, s.microbatches
+            "\nschedule {}, {} microbatches a step; forward F takes 1, backward B takes 2{}",
+            s.kind, s.microbatches, s.legend
         )?;
         for line in s.drawing.lines() {
             writeln!(f, "  {line}")?;

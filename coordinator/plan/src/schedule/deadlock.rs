@@ -3,10 +3,18 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::timeline::Stuck;
-use super::{Action, Microbatch, Payload, StageId, transfers};
+use super::{Action, Microbatch, Peer, Placement, StageId, transfers};
 
-/// One direction between two stages.
-type Link = (StageId, StageId, Payload);
+/// What one coordinate sends another of one kind, from one stage: its messages keep their order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Link {
+    from: u32,
+    /// The stage that sends.
+    stage: StageId,
+    to: u32,
+    /// The stage that takes.
+    at: StageId,
+}
 
 /// What one coordinate does to its links, in order.
 #[derive(Clone, Copy)]
@@ -19,8 +27,9 @@ enum Step {
 /// come first, its sends last. A send is done when its receiver takes it; up to `in_flight` sends a link may be
 /// waiting for that while their sender goes on. With 0, a sender stands still until its receiver takes it.
 /// Messages of a link must be taken in the order in which they were sent. Returns who is stuck, if somebody is.
-pub fn deadlock(actions: &[Vec<Action>], n_stages: u32, in_flight: usize) -> Option<Stuck> {
-    let programs: Vec<Vec<(usize, Step)>> = actions.iter().map(|own| program(own, n_stages)).collect();
+pub fn deadlock(actions: &[Vec<Action>], placement: Placement, in_flight: usize) -> Option<Stuck> {
+    let programs: Vec<Vec<(usize, Step)>> =
+        (0..).zip(actions).map(|(pipeline, own)| program(pipeline, own, placement)).collect();
     let mut next = vec![0; programs.len()];
     let mut links: HashMap<Link, VecDeque<Microbatch>> = HashMap::new();
     loop {
@@ -67,18 +76,20 @@ pub fn deadlock(actions: &[Vec<Action>], n_stages: u32, in_flight: usize) -> Opt
 
 /// The sends and receives of one coordinate, each with the place of its action. What passes between two stages of the
 /// same coordinate is not sent.
-fn program(own: &[Action], n_stages: u32) -> Vec<(usize, Step)> {
-    let is_own = |stage: StageId| own.iter().flat_map(|action| action.pieces()).any(|piece| piece.stage == stage);
+fn program(pipeline: u32, own: &[Action], placement: Placement) -> Vec<(usize, Step)> {
+    let elsewhere = |peer: &Peer| peer.pipeline != pipeline;
     let mut program = Vec::new();
     for (place, action) in own.iter().enumerate() {
         for piece in action.pieces() {
-            if let Some((from, payload)) = transfers(piece, n_stages).receive.filter(|&(from, _)| !is_own(from)) {
-                program.push((place, Step::Receive((from, piece.stage, payload), piece.microbatch)));
+            if let Some(peer) = transfers(piece, placement).receive.filter(elsewhere) {
+                let link = Link { from: peer.pipeline, stage: peer.stage, to: pipeline, at: piece.stage };
+                program.push((place, Step::Receive(link, piece.microbatch)));
             }
         }
         for piece in action.pieces() {
-            if let Some((to, payload)) = transfers(piece, n_stages).send.filter(|&(to, _)| !is_own(to)) {
-                program.push((place, Step::Send((piece.stage, to, payload), piece.microbatch)));
+            if let Some(peer) = transfers(piece, placement).send.filter(elsewhere) {
+                let link = Link { from: pipeline, stage: piece.stage, to: peer.pipeline, at: peer.stage };
+                program.push((place, Step::Send(link, piece.microbatch)));
             }
         }
     }

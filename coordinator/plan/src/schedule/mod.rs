@@ -1,10 +1,21 @@
 //! The order of work in a pipeline, as data: a list of actions per pipeline coordinate. The worker executes it, a
 //! simulator times it, `dsctl plan` draws it, tests prove its laws.
 
+mod of_kind;
+mod sizes;
+
+mod dual_pipe;
+mod dual_pipe_v;
+mod gpipe;
+mod interleaved;
+mod one_f_one_b;
+mod two_ways;
+mod zb_h1;
+
 mod deadlock;
 mod draw;
 mod live;
-mod one_f_one_b;
+mod placement;
 mod timeline;
 mod transfers;
 
@@ -12,10 +23,19 @@ use serde::{Deserialize, Serialize};
 
 pub use deadlock::deadlock;
 pub use draw::draw;
-pub use live::peak_live;
+pub use dual_pipe::dual_pipe;
+pub use dual_pipe_v::dual_pipe_v;
+pub use gpipe::gpipe;
+pub use interleaved::interleaved;
+pub use live::{peak_activations, peak_live};
+pub use of_kind::Schedule;
 pub use one_f_one_b::one_f_one_b;
+pub use placement::Placement;
+pub use sizes::ImpossibleSchedule;
+pub(crate) use sizes::{fits_microbatches, fits_pipeline, fits_virtual};
 pub use timeline::{Span, Stuck, Timeline, timeline};
-pub use transfers::{Payload, Transfer, transfers};
+pub use transfers::{Payload, Peer, Transfer, transfers};
+pub use zb_h1::zb_h1;
 
 /// A run of layers, in the order of the model; stage 0 embeds, the last one scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

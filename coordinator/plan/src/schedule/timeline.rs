@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Action, Microbatch, Payload, StageId, transfers};
+use super::{Action, Microbatch, Payload, Placement, StageId, transfers};
 
 /// An action in time. Units are the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,12 @@ impl Timeline {
 ///
 /// # Errors
 /// When nobody can go on though there is work left.
-pub fn timeline(actions: &[Vec<Action>], n_stages: u32, cost: impl Fn(Action) -> u64) -> Result<Timeline, Stuck> {
-    let mut play = Play { n_stages, sent: HashMap::new() };
+pub fn timeline(
+    actions: &[Vec<Action>],
+    placement: Placement,
+    cost: impl Fn(Action) -> u64,
+) -> Result<Timeline, Stuck> {
+    let mut play = Play { placement, sent: HashMap::new() };
     let mut rows: Vec<Vec<Span>> = actions.iter().map(|own| Vec::with_capacity(own.len())).collect();
     loop {
         let mut went_on = false;
@@ -85,7 +89,7 @@ pub fn timeline(actions: &[Vec<Action>], n_stages: u32, cost: impl Fn(Action) ->
 }
 
 struct Play {
-    n_stages: u32,
+    placement: Placement,
     /// When something was sent from one stage to another.
     sent: HashMap<(StageId, StageId, Payload, Microbatch), u64>,
 }
@@ -95,8 +99,8 @@ impl Play {
     fn ready(&self, action: Action) -> Option<u64> {
         let mut ready = 0;
         for piece in action.pieces() {
-            if let Some((from, payload)) = transfers(piece, self.n_stages).receive {
-                ready = ready.max(*self.sent.get(&(from, piece.stage, payload, piece.microbatch))?);
+            if let Some(from) = transfers(piece, self.placement).receive {
+                ready = ready.max(*self.sent.get(&(from.stage, piece.stage, from.payload, piece.microbatch))?);
             }
         }
         Some(ready)
@@ -104,8 +108,8 @@ impl Play {
 
     fn send(&mut self, span: Span) {
         for piece in span.action.pieces() {
-            if let Some((to, payload)) = transfers(piece, self.n_stages).send {
-                self.sent.insert((piece.stage, to, payload, piece.microbatch), span.end);
+            if let Some(to) = transfers(piece, self.placement).send {
+                self.sent.insert((piece.stage, to.stage, to.payload, piece.microbatch), span.end);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Sends and receives, derived from the actions by one function that executor, simulator and deadlock check share.
 
-use super::{Pass, Piece, StageId};
+use super::{Pass, Piece, Placement, StageId};
 
 /// What crosses between neighbouring stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,28 +11,40 @@ pub enum Payload {
     Gradient,
 }
 
+/// The other end of a transfer. When it is the piece's own coordinate, nothing is sent: the tensor is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// The neighbouring stage.
+    pub stage: StageId,
+    /// The coordinate that holds it for this microbatch.
+    pub pipeline: u32,
+    /// What is passed.
+    pub payload: Payload,
+}
+
 /// What a piece needs from a neighbour before it starts, and what it gives to one when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// Received from this stage before the piece.
-    pub receive: Option<(StageId, Payload)>,
-    /// Sent to this stage after the piece.
-    pub send: Option<(StageId, Payload)>,
+    /// Received from there before the piece.
+    pub receive: Option<Peer>,
+    /// Sent there after the piece.
+    pub send: Option<Peer>,
 }
 
-/// The transfers of a piece in a pipeline of `n_stages`.
-pub fn transfers(piece: Piece, n_stages: u32) -> Transfer {
-    let before = piece.stage.0.checked_sub(1).map(StageId);
-    let after = (piece.stage.0 + 1 < n_stages).then_some(StageId(piece.stage.0 + 1));
+/// The transfers of a piece.
+pub fn transfers(piece: Piece, placement: Placement) -> Transfer {
+    let peer = |stage: Option<u32>, payload| {
+        let stage = StageId(stage.filter(|&stage| stage < placement.n_stages())?);
+        Some(Peer { stage, pipeline: placement.holder(stage, piece.microbatch), payload })
+    };
+    let (before, after) = (piece.stage.0.checked_sub(1), piece.stage.0.checked_add(1));
     match piece.pass {
-        Pass::Forward => Transfer {
-            receive: before.map(|stage| (stage, Payload::Activation)),
-            send: after.map(|stage| (stage, Payload::Activation)),
-        },
-        Pass::Backward | Pass::BackwardInput => Transfer {
-            receive: after.map(|stage| (stage, Payload::Gradient)),
-            send: before.map(|stage| (stage, Payload::Gradient)),
-        },
+        Pass::Forward => {
+            Transfer { receive: peer(before, Payload::Activation), send: peer(after, Payload::Activation) }
+        }
+        Pass::Backward | Pass::BackwardInput => {
+            Transfer { receive: peer(after, Payload::Gradient), send: peer(before, Payload::Gradient) }
+        }
         Pass::BackwardWeight => Transfer { receive: None, send: None },
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn blank() -> JobSpec {
             tensor: 1,
             expert: 1,
             schedule: ScheduleKind::OneFOneB,
+            virtual_stages: 1,
         },
         train: Vec::new(),
         precision: PrecisionSpec { compute: ComputeType::F32 },

@@ -92,13 +92,25 @@ pub struct ParallelSpec {
     pub expert: u32,
     /// The order of microbatches in the pipeline.
     pub schedule: ScheduleKind,
+    /// Stages that each pipeline rank holds under the interleaved schedule; 1 under the others.
+    pub virtual_stages: u32,
 }
 
 /// The order of microbatches in the pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ScheduleKind {
     /// One forward, one backward.
     OneFOneB,
+    /// All forwards, then all backwards.
+    GPipe,
+    /// 1F1B with several short stages a rank.
+    Interleaved,
+    /// 1F1B whose weight gradients wait.
+    ZbH1,
+    /// Microbatches enter at both ends.
+    DualPipe,
+    /// Microbatches go down the ranks and back up.
+    DualPipeV,
 }
 
 /// A stretch of training under one setting.

@@ -122,12 +122,34 @@ fn a_problem_has_its_parts() {
 /// Whatever the reader lets through, the plan takes: a sweep over axes and sizes.
 #[test]
 fn what_reads_can_be_planned() {
-    let axes = ["1", "2", "3", "4", "8"];
     let keys = ["parallel.pipeline", "parallel.data", "parallel.expert", "parallel.context", "train.0.batch"];
+    sweep(&keys, |_| &["1", "2", "3", "4", "8"]);
+}
+
+/// Likewise over schedules.
+#[test]
+fn what_reads_can_be_planned_under_every_schedule() {
+    let keys = ["parallel.schedule", "parallel.virtual_stages", "parallel.pipeline", "train.0.batch"];
+    sweep(&keys, |key| match key {
+        "parallel.schedule" => &["1f1b", "gpipe", "interleaved", "zb_h1", "dualpipe", "dualpipe_v"],
+        "parallel.virtual_stages" => &["1", "2", "3"],
+        "parallel.pipeline" => &["1", "2", "3", "4"],
+        _ => &["2", "4", "6", "8", "16", "18", "32"],
+    });
+}
+
+fn sweep(keys: &[&str], values: impl Fn(&str) -> &'static [&'static str]) {
+    let n: usize = keys.iter().map(|key| values(key).len()).product();
     let (mut n_planned, mut n_refused) = (0, 0);
-    for n in 0..axes.len().pow(keys.len() as u32) {
-        let value = |place: usize| axes[n / axes.len().pow(place as u32) % axes.len()].to_owned();
-        let sets: Vec<_> = keys.iter().enumerate().map(|(place, key)| ((*key).to_owned(), value(place))).collect();
+    for n in 0..n {
+        let mut rest = n;
+        let mut set = |key: &&str| {
+            let values = values(key);
+            let value = values[rest % values.len()];
+            rest /= values.len();
+            ((*key).to_owned(), value.to_owned())
+        };
+        let sets: Vec<_> = keys.iter().map(&mut set).collect();
         match read(BASE, "job.yaml", &sets) {
             Ok(job) => {
                 JobPlan::new(job.spec).unwrap_or_else(|error| panic!("{sets:?}: {error}"));

@@ -124,6 +124,11 @@ pub(crate) const CASES: &[Case] = &[
         &[("speed: 0.001", "sequence_weight: -0.1")],
         &["job.yaml:31:20: balance.sequence_weight: -0.1 is not at least 0"],
     ),
-    (&[("expert: 2", "schedule: gpipe")], &["job.yaml:13:13: parallel.schedule: gpipe is not known here; write 1f1b"]),
+    (
+        &[("expert: 2", "schedule: gpip")],
+        &[
+            "job.yaml:13:13: parallel.schedule: gpip is not known here; did you mean gpipe? There are 1f1b, gpipe, interleaved, zb_h1, dualpipe and dualpipe_v",
+        ],
+    ),
     (&[("name: base", "name: \"a\\nb\"")], &["job.yaml:3:7: name: \"a…\" has line breaks or control characters"]),
 ];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ds_coordinator::server::ServerError;
 use ds_plan::spec::Problems;
-use ds_plan::{PlanError, SeatError};
+use ds_plan::{NotExecutable, PlanError, SeatError};
 
 use crate::output::Exit;
 
@@ -21,6 +21,9 @@ pub(crate) enum Failure {
     /// It has no plan.
     #[error("{0}")]
     Plan(#[from] PlanError),
+    /// It has one, but nobody can execute it.
+    #[error("{0}")]
+    NotExecutable(#[from] NotExecutable),
     /// `--set` without a value.
     #[error("--set {given} has no `=`")]
     SetWithoutValue { given: String },
@@ -169,6 +172,7 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::SetWithoutValue { .. } => "write --set train.0.steps=100".to_owned(),
+            Self::NotExecutable(_) => "dsctl plan and dsctl simulate take it as it is".to_owned(),
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => "check the path".to_owned(),
             Self::OutExists { .. } => "name a folder that is not there yet".to_owned(),
             Self::TokensAlready { .. } => "dsctl data info shows them".to_owned(),

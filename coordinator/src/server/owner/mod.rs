@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ds_plan::{JobPlan, spec};
+use ds_plan::{JobPlan, executable, spec};
 use ds_proto::v1;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -146,5 +146,6 @@ fn metric(effect: &Effect) -> Option<Metric> {
 /// A spec, read and planned, or all that is wrong with it.
 fn plan(spec_yaml: &str) -> Result<Arc<JobPlan>, String> {
     let read = spec::read(spec_yaml, "job.yaml", &[]).map_err(|problems| problems.to_string())?;
+    executable(&read.spec).map_err(|error| error.to_string())?;
     JobPlan::new(read.spec).map(Arc::new).map_err(|error| error.to_string())
 }

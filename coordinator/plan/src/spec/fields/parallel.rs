@@ -26,4 +26,11 @@ pub(super) const FIELDS: &[Field] = &[
         "The order of microbatches in the pipeline.",
     )
     .default("1f1b"),
+    field(
+        "parallel.virtual_stages",
+        whole(1, 1024),
+        lens!(s, at => s.parallel.virtual_stages),
+        "Stages that each pipeline rank holds; more than 1 under schedule: interleaved only.",
+    )
+    .default("1"),
 ];

@@ -1,5 +1,7 @@
 //! Words that stand for the cases of plain enums.
 
+use std::fmt;
+
 use ds_arch::{GateScore, MtpInput};
 
 use crate::spec::field::word;
@@ -36,7 +38,18 @@ words!(MTP_INPUTS, MtpInput {
 
 words!(SCHEDULES, ScheduleKind {
     OneFOneB = "1f1b": "One forward, one backward (arXiv 2104.04473).",
+    GPipe = "gpipe": "All forwards, then all backwards (arXiv 1811.06965).",
+    Interleaved = "interleaved": "1F1B with parallel.virtual_stages short stages a rank (arXiv 2104.04473).",
+    ZbH1 = "zb_h1": "1F1B whose weight gradients wait for the pipeline to drain (arXiv 2401.10241).",
+    DualPipe = "dualpipe": "Microbatches enter at both ends; every stage is held twice (arXiv 2412.19437).",
+    DualPipeV = "dualpipe_v": "DualPipe cut in half and folded: down the ranks and back up.",
 });
+
+impl fmt::Display for ScheduleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value().fmt(f)
+    }
+}
 
 words!(COMPUTE_TYPES, ComputeType {
     F32 = "f32": "IEEE single.",

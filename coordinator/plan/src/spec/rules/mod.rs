@@ -3,6 +3,7 @@
 
 mod model;
 mod parallel;
+mod schedule;
 mod train;
 
 use super::JobSpec;
@@ -21,7 +22,7 @@ pub(super) struct Rule {
 
 /// Looks at every rule.
 pub(super) fn check(reader: &mut Reader) {
-    for rule in [model::RULES, parallel::RULES, train::RULES].into_iter().flatten() {
+    for rule in [model::RULES, parallel::RULES, train::RULES, schedule::RULES].into_iter().flatten() {
         for at in places(rule, &reader.spec) {
             look(rule, at, reader);
         }

@@ -1,7 +1,7 @@
 //! `dsctl launch`: train.
 
-use ds_plan::JobPlan;
 use ds_plan::spec::to_yaml;
+use ds_plan::{JobPlan, executable};
 
 use crate::client::Client;
 use crate::data::{find_data, prepare_data};
@@ -34,6 +34,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let spec = self.spec.read()?.spec;
         let plan = JobPlan::new(spec)?;
+        executable(plan.spec())?;
         let wish = Wish::New { spec_yaml: to_yaml(plan.spec()), priority: self.priority };
         if self.link.coordinator.is_some() { self.elsewhere(&plan, &wish) } else { self.on_this_machine(&plan, &wish) }
     }

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use ds_plan::JobPlan;
 use ds_plan::spec::read;
+use ds_plan::{JobPlan, executable};
 
 use crate::data::find_data;
 use crate::facts::state;
@@ -63,6 +63,7 @@ fn look(home: &Home, job: &str) -> Result<(), Failure> {
     let path = home.run(job).join("job.yaml");
     let text = fs::read_to_string(&path).map_err(|source| Failure::Read { path: path.clone(), source })?;
     let plan = JobPlan::new(read(&text, &path.to_string_lossy(), &[])?.spec)?;
+    executable(plan.spec())?;
     find_data(plan.spec())?;
     fits_here(&plan)
 }

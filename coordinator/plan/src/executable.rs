@@ -1,0 +1,89 @@
+//! What can be planned, simulated and priced, but that no worker executes yet: one list, which `dsctl launch`, the
+//! coordinator and every worker ask before anything starts.
+
+use std::fmt;
+
+use crate::spec::{JobSpec, ScheduleKind};
+
+/// One value that is planned only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedOnly {
+    /// The key path.
+    pub field: &'static str,
+    /// What the spec says.
+    pub asked: String,
+    /// What workers do.
+    pub runs: &'static str,
+}
+
+impl fmt::Display for PlannedOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} is planned, but workers run {} only", self.field, self.asked, self.runs)
+    }
+}
+
+/// Everything in a spec that is planned only; at least one thing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(PlannedOnly::to_string).collect::<Vec<_>>().join("; "))]
+pub struct NotExecutable(pub Vec<PlannedOnly>);
+
+/// Whether workers can execute a spec; what they cannot, if not.
+///
+/// # Errors
+/// When something in it is planned only.
+pub fn executable(spec: &JobSpec) -> Result<(), NotExecutable> {
+    let planned_only = not_executable_yet(spec);
+    if planned_only.is_empty() { Ok(()) } else { Err(NotExecutable(planned_only)) }
+}
+
+/// Everything in a spec that no worker executes yet.
+pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
+    let parallel = &spec.parallel;
+    let one = |is_planned_only: bool, field, asked: &dyn fmt::Display, runs| {
+        is_planned_only.then(|| PlannedOnly { field, asked: asked.to_string(), runs })
+    };
+    let rows = [
+        one(parallel.tensor > 1, "parallel.tensor", &parallel.tensor, "1"),
+        one(parallel.context > 1, "parallel.context", &parallel.context, "1"),
+        one(parallel.schedule != ScheduleKind::OneFOneB, "parallel.schedule", &parallel.schedule, "1f1b"),
+    ];
+    rows.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::JobPlan;
+    use crate::testing::spec;
+
+    fn refused(change: impl Fn(&mut JobSpec), sentence: &str) {
+        let mut job = spec("tiny", 2, 2, 2);
+        change(&mut job);
+        JobPlan::new(job.clone()).unwrap_or_else(|error| panic!("it can be planned all the same: {error}"));
+        assert_eq!(executable(&job).unwrap_err().to_string(), sentence);
+    }
+
+    #[test]
+    fn what_workers_run_is_executable() {
+        assert_eq!(executable(&spec("tiny", 2, 2, 2)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_planned_only_is_named_with_what_workers_run() {
+        refused(|job| job.parallel.tensor = 2, "parallel.tensor 2 is planned, but workers run 1 only");
+        refused(|job| job.parallel.context = 2, "parallel.context 2 is planned, but workers run 1 only");
+        refused(
+            |job| job.parallel.schedule = ScheduleKind::DualPipe,
+            "parallel.schedule dualpipe is planned, but workers run 1f1b only",
+        );
+    }
+
+    #[test]
+    fn everything_is_named_at_once() {
+        refused(
+            |job| (job.parallel.tensor, job.parallel.schedule) = (2, ScheduleKind::ZbH1),
+            "parallel.tensor 2 is planned, but workers run 1 only; \
+             parallel.schedule zb_h1 is planned, but workers run 1f1b only",
+        );
+    }
+}
