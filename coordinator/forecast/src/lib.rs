@@ -3,6 +3,7 @@
 
 pub mod page;
 pub mod picture;
+pub mod simulate;
 mod work;
 
 pub use work::{Exchange, Part, PassWork, StageWork};

@@ -16,14 +16,18 @@ pub struct ExpertGroup {
 impl ExpertGroup {
     /// Ranks in the order of their experts, on endpoints of nodes of so many endpoints.
     pub fn new(endpoints: &[EndpointId], endpoints_per_node: u32) -> Self {
-        let of = |endpoint: &EndpointId| endpoint.0 / endpoints_per_node.max(1);
-        let mut numbers: Vec<u32> = endpoints.iter().map(of).collect();
-        let all = numbers.clone();
+        let nodes: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.0 / endpoints_per_node.max(1)).collect();
+        Self::on_nodes(endpoints, &nodes)
+    }
+
+    /// Ranks in the order of their experts, each on the node of that number.
+    pub fn on_nodes(endpoints: &[EndpointId], nodes_of_ranks: &[u32]) -> Self {
+        let mut numbers = nodes_of_ranks.to_vec();
         numbers.sort_unstable();
         numbers.dedup();
         let mut nodes = vec![Vec::new(); numbers.len()];
         let (mut node_of, mut index_of) = (Vec::new(), Vec::new());
-        for (place, number) in all.iter().enumerate() {
+        for (place, number) in nodes_of_ranks.iter().enumerate() {
             let node = numbers.binary_search(number).expect("every number is there");
             node_of.push(node);
             index_of.push(nodes[node].len());

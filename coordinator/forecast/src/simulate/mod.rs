@@ -1,0 +1,65 @@
+//! A training step played on a fabric: the schedule's actions, with their computations and messages, contend for the
+//! ranks' streams and the fabric's links.
+//!
+//! # What is assumed
+//! 1. A rank has a compute stream and an exchange stream; each does one thing at a time, in an order that is fixed
+//!    before the step begins and the same on all ranks of a pipeline coordinate. Sends between stages run beside both.
+//! 2. An action begins when the one before it has ended and what it receives is there; what it sends leaves when it
+//!    has ended. An action of one piece does its parts one after the other. In an overlapped action the parts of the
+//!    forward, of the backward and of its weight gradients go side by side; whoever can begin first goes first.
+//! 3. An exchange begins when all ranks of its group have come to it (its kernels first tell each other the counts).
+//!    A rank leaves it when all that it sends has left and all that it gets is there.
+//! 4. A row crosses to a node once and is forwarded within the node chunk by chunk as it comes: both run at once.
+//! 5. Messages share links by max-min fairness; one begins after the latency of its path. Between the same two GPUs
+//!    an exchange is one message. Every message of an exchange keeps its path, as queue pairs do.
+//! 6. Gradients are reduced after the last backward: dense ones over all data ranks, those of experts over the ranks
+//!    that hold the same experts; within nodes directly, between nodes round a ring for each index, in chunks, so that
+//!    both run at once. Then the optimizer, then the weights are gathered the same way.
+//! 7. Work on experts takes longer by how many rows a rank gets, compared with the mean.
+//!
+//! # What is solved once
+//! Ranks, groups, messages and links are coloured until equal colours see equal surroundings ([`classes`]). Max-min
+//! shares are unique, so all of one colour fare alike, and one of each is played for all; where a failure, a
+//! straggler or skewed loads tell things apart, so do the colours. Without reuse everything has a colour of its own.
+
+mod classes;
+mod closing;
+mod error;
+mod event;
+mod fluid;
+mod interleave;
+mod job;
+mod order;
+mod play;
+mod program;
+mod quotient;
+mod run;
+mod scene;
+#[cfg(test)]
+mod tests;
+
+pub use error::SimulateError;
+pub use event::{Epoch, Straggler};
+pub use job::{Closing, Moe, Options, StepJob};
+pub use run::{LinkLoad, Run, Span, Stream};
+
+use interleave::Costs;
+use program::Program;
+use quotient::Quotient;
+use scene::Scene;
+
+/// Plays steps of a job. `epochs` are the states of the fabric in order, the first from the beginning on.
+///
+/// # Errors
+/// When parts of the job do not fit together, no route is left, or the step can never end.
+pub fn simulate(job: &StepJob<'_>, epochs: &mut [Epoch<'_>], options: &Options) -> Result<Run, SimulateError> {
+    job.check(epochs, options)?;
+    let (scene, registry) = Scene::new(job, epochs)?;
+    let costs = Costs::new(&scene);
+    let programs: Vec<Program> =
+        (0..job.actions.len()).map(|at| Program::new(job, at as u32, &registry, &costs)).collect();
+    program::check_pairs(&programs)?;
+    let colours = classes::colours(job, &scene, options);
+    let quotient = Quotient::new(&scene, &colours);
+    play::play(job, &scene, programs, quotient, epochs, options)
+}

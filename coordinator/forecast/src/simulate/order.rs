@@ -1,0 +1,75 @@
+//! The threads of an action: parts that follow each other, side by side with others.
+
+use ds_plan::schedule::{Action, Pass, Piece};
+
+use super::interleave::{Ask, interleave};
+use super::job::StepJob;
+use crate::Part;
+
+/// Parts that follow each other.
+#[derive(Clone, Debug)]
+pub(super) struct Thread {
+    pub(super) piece: Piece,
+    pub(super) parts: Vec<Part>,
+    /// The thread of input gradients whose weight gradients these are.
+    puts_off: Option<usize>,
+}
+
+/// The threads of an action, the more urgent first. What goes alone is one thread.
+pub(super) fn threads(job: &StepJob<'_>, action: Action) -> Vec<Thread> {
+    let work = |piece: Piece| &job.stages[piece.stage.0 as usize];
+    match action {
+        Action::One(piece) => {
+            let parts = match piece.pass {
+                Pass::Forward => work(piece).forward.parts.clone(),
+                Pass::BackwardInput => work(piece).backward_input.parts.clone(),
+                Pass::BackwardWeight => work(piece).backward_weight.parts.clone(),
+                Pass::Backward => {
+                    [work(piece).backward_input.parts.clone(), work(piece).backward_weight.parts.clone()].concat()
+                }
+            };
+            vec![Thread { piece, parts, puts_off: None }]
+        }
+        Action::Overlapped { forward, backward } => {
+            let input = Thread { piece: backward, parts: work(backward).backward_input.parts.clone(), puts_off: None };
+            let forward = Thread { piece: forward, parts: work(forward).forward.parts.clone(), puts_off: None };
+            let mut threads = vec![input, forward];
+            if backward.pass == Pass::Backward {
+                let parts = work(backward).backward_weight.parts.clone();
+                threads.push(Thread { piece: backward, parts, puts_off: Some(0) });
+            }
+            threads
+        }
+    }
+}
+
+/// The order of all parts, where an exchange takes as long as `seconds` says.
+pub(super) fn order(threads: &[Thread], seconds: &dyn Fn(&Part) -> f64) -> Vec<(usize, usize)> {
+    let ask = |part: &Part| match part {
+        Part::Compute { seconds, .. } => Ask { computes: true, seconds: *seconds },
+        Part::Exchange { .. } => Ask { computes: false, seconds: seconds(part) },
+    };
+    let asks: Vec<Vec<Ask>> = threads.iter().map(|thread| thread.parts.iter().map(ask).collect()).collect();
+    interleave(&asks, |thread, part| opens(threads, thread, part))
+}
+
+/// The part of another thread that must have ended before: of n parts of weight gradients, the i-th waits for the
+/// same share of the computations of the input gradients.
+pub(super) fn opens(threads: &[Thread], thread: usize, part: usize) -> Option<(usize, usize)> {
+    let other = threads[thread].puts_off?;
+    let is_compute = |part: &Part| matches!(part, Part::Compute { .. });
+    let input = &threads[other].parts;
+    let computes: Vec<usize> = (0..input.len()).filter(|&i| is_compute(&input[i])).collect();
+    let n = threads[thread].parts.len();
+    let needed = ((part + 1) * computes.len()).div_ceil(n.max(1));
+    Some((other, computes[needed.checked_sub(1)?]))
+}
+
+/// The layer whose experts a computation is about: that of the last exchange before it. The shared expert sees every
+/// token.
+pub(super) fn layer_of_experts(before: &[Part], label: &str) -> Option<u32> {
+    if !label.contains("expert") || label.contains("shared") {
+        return None;
+    }
+    before.iter().rev().find_map(|part| if let Part::Exchange { layer, .. } = part { Some(layer.0) } else { None })
+}

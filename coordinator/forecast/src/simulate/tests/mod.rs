@@ -1,0 +1,4 @@
+mod fabric;
+mod jobs;
+mod laws;
+mod twin;
