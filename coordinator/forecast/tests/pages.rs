@@ -1,5 +1,4 @@
 //! Laws of pages: well-formed, self-contained, and no text of a user becomes markup.
-#![expect(clippy::unwrap_used, reason = "a test may end where it stands; helpers of tests are tests too")]
 
 use ds_forecast::page::{Block, Fact, Page, Section, Table, Tone, Verdict, html};
 use ds_forecast::picture::{Bars, Row, Unit, bars};
