@@ -5,7 +5,7 @@
 use ds_forecast::picture::{
     Bars, Chart, Heat, Picture, Row, ScheduleRow, Series, Unit, bars, chart, heat, schedule, schedule_rows, text_width,
 };
-use ds_plan::schedule::{Action, Microbatch, Pass, Piece, StageId, one_f_one_b, timeline};
+use ds_plan::schedule::{Action, Microbatch, Pass, Piece, Placement, StageId, one_f_one_b, timeline};
 
 /// Reads a picture and gives its boxes: (class, x, y, width, height), with the place of their group.
 fn boxes(picture: &Picture) -> Vec<(String, [f64; 4])> {
@@ -68,7 +68,7 @@ fn rows(n_stages: u32, n_microbatches: u32) -> Vec<ScheduleRow> {
     let actions: Vec<Vec<Action>> =
         (0..n_stages).map(|stage| one_f_one_b(StageId(stage), n_stages, n_microbatches)).collect();
     let cost = |action: Action| action.pieces().map(|p| if p.pass == Pass::Forward { 50 } else { 110 }).sum();
-    schedule_rows(&timeline(&actions, n_stages, cost).unwrap(), 1e-3)
+    schedule_rows(&timeline(&actions, Placement::Straight { n_pipeline: n_stages }, cost).unwrap(), 1e-3)
 }
 
 fn is_pass(class: &str) -> bool {
