@@ -11,6 +11,7 @@ mod paths;
 mod problem;
 #[cfg(test)]
 mod reference;
+mod rule;
 mod run;
 mod setting;
 mod shares;
@@ -19,12 +20,13 @@ mod simulate;
 mod tests;
 mod watch;
 
-pub use case::{Case, Expected, Platform};
+pub use case::{Case, CaseError, Expected, Platform};
 pub use change::Change;
 pub use error::FlowError;
 pub use flow_set::FlowSet;
-pub use generate::{Bytes, GenerateError, Generator, Sizes};
+pub use generate::{Bytes, GenerateError, Generator};
 pub use paths::PathId;
 pub use problem::{Flow, FlowId, Link, LinkId, Network, Weighting};
+pub use rule::{RuleError, Sizes};
 pub use simulate::{Outcome, Simulation, simulate};
 pub use watch::{HeldBy, Moment, Watch, Watched};
