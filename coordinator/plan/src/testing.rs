@@ -8,7 +8,8 @@ use ds_arch::preset;
 use crate::job::JobPlan;
 use crate::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, JobSpec,
-    LearningRateSpec, ParallelSpec, PhaseSpec, PrecisionSpec, ScheduleKind, TokenizerSpec,
+    LearningRateSpec, MomentType, ParallelSpec, PhaseSpec, PrecisionSpec, Recompute, ScheduleKind, TokenizerSpec,
+    WireType,
 };
 
 /// The model of that name on such a grid, with 8 microbatches a rank.
@@ -26,6 +27,8 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             expert,
             schedule: ScheduleKind::OneFOneB,
             virtual_stages: 1,
+            zero: 0,
+            recompute: Recompute::None,
         },
         train: vec![PhaseSpec {
             steps: 10,
@@ -38,8 +41,14 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             mtp_weight: 0.3,
             evaluate_every: 0,
             evaluate_bytes: None,
+            ema: false,
         }],
-        precision: PrecisionSpec { compute: ComputeType::F32 },
+        precision: PrecisionSpec {
+            compute: ComputeType::F32,
+            moments: MomentType::F32,
+            dispatch: WireType::Compute,
+            combine: WireType::Compute,
+        },
         balance: BalanceSpec { policy: BalancePolicy::None, sequence_weight: 0.0 },
         checkpoint: CheckpointSpec { every: 0, keep: 1, folder: None, start_from: None },
         cluster: ClusterSpec {
@@ -50,6 +59,8 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             max_restarts: 0,
             heartbeat_timeout: Duration::from_secs(5),
             comm_timeout: Duration::from_secs(60),
+            fabric: None,
+            hardware: None,
             orphan_grace: None,
         },
     }

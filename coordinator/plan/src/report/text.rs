@@ -31,7 +31,16 @@ impl fmt::Display for PlanReport {
         for shared in &self.shared {
             let holders: Vec<String> = shared.pipeline.iter().map(u32::to_string).collect();
             let (name, owner) = (&shared.name, shared.owner);
-            writeln!(f, "  {name} has copies on pipeline {}; {owner} counts and writes it", holders.join(", "))?;
+            let verb = match shared.parameters {
+                1 => "has".to_owned(),
+                n => format!("and {} more have", n - 1),
+            };
+            let pronoun = if shared.parameters == 1 { "it" } else { "them" };
+            writeln!(
+                f,
+                "  {name} {verb} copies on pipeline {}; {owner} counts and writes {pronoun}",
+                holders.join(", ")
+            )?;
         }
         self.write_schedule(f)?;
         self.write_totals(f)
@@ -57,9 +66,16 @@ impl PlanReport {
     }
 
     fn rank_table(&self) -> String {
-        let terms = self.ranks.first().map(|rank| rank.memory.terms().map(|(name, _)| name)).unwrap_or_default();
+        // A term that nobody has is left out.
+        let has = |name: &str| {
+            let of_rank =
+                |rank: &super::RankReport| rank.memory.terms().iter().any(|&(n, bytes)| n == name && bytes > 0);
+            self.ranks.iter().any(of_rank)
+        };
+        let all = self.ranks.first().map(|rank| rank.memory.terms().map(|(name, _)| name)).unwrap_or_default();
+        let terms: Vec<&str> = all.into_iter().filter(|name| has(name)).collect();
         let head = ["rank", "pipeline", "data", "context", "tensor", "stages", "experts", "parameters"];
-        let head: Vec<&str> = head.into_iter().chain(terms).chain(["total"]).collect();
+        let head: Vec<&str> = head.into_iter().chain(terms.iter().copied()).chain(["total"]).collect();
         let shown = |rank: &&super::RankReport| {
             self.ranks.len() <= RANKS_LISTED || (rank.data, rank.context, rank.tensor) == (0, 0, 0)
         };
@@ -70,7 +86,8 @@ impl PlanReport {
             cells.push(stages.join(","));
             cells.push(run(rank.experts.0, rank.experts.1));
             cells.push(count(rank.parameters as f64));
-            cells.extend(rank.memory.terms().into_iter().chain([("total", rank.memory_total)]).map(|(_, n)| bytes(n)));
+            let shown = rank.memory.terms().into_iter().filter(|(name, _)| terms.contains(name));
+            cells.extend(shown.chain([("total", rank.memory_total)]).map(|(_, n)| bytes(n)));
             cells
         };
         let mut text = table(&with_head(&head, self.ranks.iter().filter(shown).map(row)));
@@ -111,7 +128,11 @@ impl PlanReport {
         writeln!(f, "  parameters  {}{mtp}", count(t.parameters as f64))?;
         writeln!(f, "  activated   {activated}, with the input embedding {with_embedding}")?;
         writeln!(f, "  a step      {} tokens, {}", t.tokens_per_step, flops(t.flops_per_step))?;
-        writeln!(f, "  memory      {} on the largest rank, estimated", bytes(t.largest_rank_memory))
+        writeln!(f, "  memory      {} on the largest rank, estimated", bytes(t.largest_rank_memory))?;
+        match self.ranks.iter().map(|rank| rank.memory.host_ema).max() {
+            Some(ema) if ema > 0 => writeln!(f, "  host        {} a rank, for the EMA of the weights", bytes(ema)),
+            _ => Ok(()),
+        }
     }
 }
 
