@@ -76,3 +76,23 @@ pub(crate) fn small_plans() -> Vec<JobPlan> {
     let grids = (1..=4).flat_map(|p| [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4)].map(|(d, e)| (p, d, e)));
     grids.map(|(pipeline, data, expert)| tiny_plan(pipeline, data, expert)).collect()
 }
+
+/// The tiny model under every schedule but 1F1B, on grids that it has a schedule for.
+pub(crate) fn plans_of_other_schedules() -> Vec<JobPlan> {
+    let pipelines = [
+        (ScheduleKind::GPipe, 4, 1),
+        (ScheduleKind::Interleaved, 1, 3),
+        (ScheduleKind::Interleaved, 2, 2),
+        (ScheduleKind::ZbH1, 3, 1),
+        (ScheduleKind::DualPipe, 2, 1),
+        (ScheduleKind::DualPipe, 4, 1),
+        (ScheduleKind::DualPipeV, 1, 1),
+        (ScheduleKind::DualPipeV, 2, 1),
+    ];
+    let plan = |(schedule, pipeline, virtual_stages), (data, expert)| {
+        let mut job = spec("tiny", pipeline, data, expert);
+        (job.parallel.schedule, job.parallel.virtual_stages) = (schedule, virtual_stages);
+        JobPlan::new(job).unwrap()
+    };
+    pipelines.into_iter().flat_map(|pipeline| [(1, 1), (2, 2), (4, 2)].map(|axes| plan(pipeline, axes))).collect()
+}

@@ -5,7 +5,7 @@ use ds_arch::Parameter;
 use super::*;
 use crate::spec::JobSpec;
 use crate::spec::{ComputeType, MomentType, ScheduleKind, WireType};
-use crate::testing::{small_plans, spec, tiny_plan};
+use crate::testing::{plans_of_other_schedules, small_plans, spec, tiny_plan};
 
 fn of(plan: &JobPlan) -> MemoryEstimate {
     plan.memory(RankId(0))
@@ -56,7 +56,7 @@ fn activations_follow_the_microbatches_that_are_alive() {
 
 #[test]
 fn ranks_of_one_pipeline_coordinate_need_the_same() {
-    for plan in small_plans() {
+    for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
         for rank in plan.grid().ranks() {
             let first = plan.first_rank_at(plan.grid().coordinates(rank).pipeline);
             assert_eq!(plan.memory(rank), plan.memory(first), "{:?} {rank:?}", plan.grid());
@@ -78,7 +78,7 @@ fn changed(change: impl Fn(&mut JobSpec)) -> MemoryEstimate {
 
 #[test]
 fn what_a_rank_holds_is_counted_as_its_parameters_are_listed() {
-    for plan in small_plans() {
+    for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
         for pipeline in 0..plan.grid().n_pipeline() {
             let listed: u64 = plan.parameters_of(plan.first_rank_at(pipeline)).iter().map(Parameter::n_elements).sum();
             assert_eq!(plan.n_parameters_at(pipeline), listed, "{:?} {pipeline}", plan.grid());

@@ -151,7 +151,8 @@ fn extras(stage: &StageReport) -> String {
 mod tests {
     use crate::job::JobPlan;
     use crate::report::report;
-    use crate::testing::{small_plans, spec, tiny_plan};
+    use crate::spec::ScheduleKind;
+    use crate::testing::{plans_of_other_schedules, small_plans, spec, tiny_plan};
 
     #[test]
     fn a_report_shows_every_rank_its_stage_and_the_schedule() {
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn no_line_ends_in_blanks_and_none_of_a_small_job_is_cut() {
-        for plan in small_plans() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
             let text = report(&plan, 1000).to_string();
             assert!(text.lines().all(|line| line.trim_end() == line), "{text}");
             assert!(!text.contains('…'), "{text}");
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn shares_of_the_cost_make_a_whole() {
-        for plan in small_plans() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
             let report = report(&plan, 100);
             let sum: f64 = report.stages.iter().map(|stage| stage.cost_share).sum();
             assert!((sum - 1.0).abs() < 1e-12, "{sum}");
@@ -192,6 +193,31 @@ mod tests {
             let (stages, m) = (f64::from(plan.grid().n_pipeline()), f64::from(plan.n_microbatches()));
             let share = (stages - 1.0) / (m + stages - 1.0);
             assert!((report(&plan, 100).schedule.bubble_share_even - share).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn every_schedule_is_drawn_with_what_only_it_has() {
+        let text = |schedule| {
+            let mut job = spec("tiny", 2, 1, 1);
+            job.parallel.schedule = schedule;
+            job.parallel.virtual_stages = if schedule == ScheduleKind::Interleaved { 2 } else { 1 };
+            report(&JobPlan::new(job).unwrap(), 60).to_string()
+        };
+        for (schedule, parts) in [
+            (ScheduleKind::GPipe, &["schedule gpipe, 8", "  0  F0 F1 F2 F3 F4 F5 F6 F7 .  .  .  B0---"][..]),
+            (ScheduleKind::Interleaved, &["schedule interleaved", "; .1 is a rank's second stage", "F0.1"]),
+            (ScheduleKind::ZbH1, &["schedule zb_h1", "I (input) and W (weight gradients)", "  0  F0 F1 .  I0 W0"]),
+            (
+                ScheduleKind::DualPipe,
+                &["microbatches from 4 on enter at the other end", "F5B0", "have copies on pipeline 0, 1"],
+            ),
+            (ScheduleKind::DualPipeV, &["schedule dualpipe_v", "  0  F0", "F0.1"]),
+        ] {
+            let text = text(schedule);
+            for part in parts {
+                assert!(text.contains(part), "{part}\n{text}");
+            }
         }
     }
 
