@@ -301,17 +301,21 @@ impl<'a> Shares<'a> {
                 let crossed = &mut self.links[hop as usize];
                 crossed.n_total -= 1;
                 self.n_hops -= 1;
-                if crossed.n_total == 0 {
-                    crossed.busy += self.now - crossed.busy_since;
-                }
-                crossed.total = if crossed.n_total == 0 { 0.0 } else { crossed.total - weight };
+                crossed.total -= weight;
                 if hop == link {
                     crossed.lose(weight);
-                    continue;
+                } else {
+                    self.table.take(&self.from, hop, weight);
+                    crossed.limited -= weight * level;
                 }
-                self.table.take(&self.from, hop, weight);
-                crossed.limited -= weight * level;
-                self.queue.note(hop, crossed, level);
+                if crossed.n_total == 0 {
+                    crossed.busy += self.now - crossed.busy_since;
+                    // Without what rounding has left.
+                    (crossed.total, crossed.limited) = (0.0, 0.0);
+                }
+                if hop != link {
+                    self.queue.note(hop, crossed, level);
+                }
             }
         }
         self.table.remove_empty(link);
