@@ -5,9 +5,11 @@ mod collective;
 mod optimizer;
 mod roofline;
 mod stage;
+mod stage_work;
 mod step;
 
 pub use collective::{ring_seconds, seconds_of, spans_nodes};
 pub use roofline::{launch_seconds, seconds};
-pub use stage::{StageTime, stage_times};
+pub use stage::{RankTime, StageTime, stage_times};
+pub use stage_work::stage_work;
 pub use step::{Part, StepEstimate, estimate};

@@ -7,6 +7,7 @@ mod ends;
 mod feed_forward;
 mod layout;
 mod network;
+mod of_plan;
 
 pub use block::{Block, Collective, Group, Kernel, Role};
 pub use ends::{embedding, head, prediction};
