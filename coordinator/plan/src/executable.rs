@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::spec::{JobSpec, ScheduleKind};
+use crate::spec::{ComputeType, JobSpec, MomentType, Recompute, ScheduleKind, WireType};
 
 /// One value that is planned only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn executable(spec: &JobSpec) -> Result<(), NotExecutable> {
 
 /// Everything in a spec that no worker executes yet.
 pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
-    let parallel = &spec.parallel;
+    let (parallel, precision) = (&spec.parallel, &spec.precision);
     let one = |is_planned_only: bool, field, asked: &dyn fmt::Display, runs| {
         is_planned_only.then(|| PlannedOnly { field, asked: asked.to_string(), runs })
     };
@@ -46,6 +46,13 @@ pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
         one(parallel.tensor > 1, "parallel.tensor", &parallel.tensor, "1"),
         one(parallel.context > 1, "parallel.context", &parallel.context, "1"),
         one(parallel.schedule != ScheduleKind::OneFOneB, "parallel.schedule", &parallel.schedule, "1f1b"),
+        one(parallel.zero > 0, "parallel.zero", &parallel.zero, "0"),
+        one(parallel.recompute != Recompute::None, "parallel.recompute", &parallel.recompute, "none"),
+        one(precision.compute == ComputeType::Fp8, "precision.compute", &precision.compute, "f32, bf16 and f64"),
+        one(precision.moments != MomentType::F32, "precision.moments", &precision.moments, "f32"),
+        one(precision.dispatch != WireType::Compute, "precision.dispatch", &precision.dispatch, "compute"),
+        one(precision.combine != WireType::Compute, "precision.combine", &precision.combine, "compute"),
+        one(spec.train.iter().any(|phase| phase.ema), "train[].ema", &true, "false"),
     ];
     rows.into_iter().flatten().collect()
 }
@@ -76,6 +83,28 @@ mod tests {
             |job| job.parallel.schedule = ScheduleKind::DualPipe,
             "parallel.schedule dualpipe is planned, but workers run 1f1b only",
         );
+        refused(|job| job.parallel.zero = 1, "parallel.zero 1 is planned, but workers run 0 only");
+        refused(
+            |job| job.parallel.recompute = Recompute::Norms,
+            "parallel.recompute norms is planned, but workers run none only",
+        );
+        refused(
+            |job| job.precision.compute = ComputeType::Fp8,
+            "precision.compute fp8 is planned, but workers run f32, bf16 and f64 only",
+        );
+        refused(
+            |job| job.precision.moments = MomentType::Bf16,
+            "precision.moments bf16 is planned, but workers run f32 only",
+        );
+        refused(
+            |job| job.precision.dispatch = WireType::Fp8,
+            "precision.dispatch fp8 is planned, but workers run compute only",
+        );
+        refused(
+            |job| job.precision.combine = WireType::Bf16,
+            "precision.combine bf16 is planned, but workers run compute only",
+        );
+        refused(|job| job.train[0].ema = true, "train[].ema true is planned, but workers run false only");
     }
 
     #[test]

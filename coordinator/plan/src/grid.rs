@@ -201,7 +201,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::spec::ScheduleKind;
+    use crate::testing::spec;
 
     /// Every grid whose axes are at most 3, context and tensor at most 2, with every expert axis that fits.
     fn small_grids() -> Vec<Grid> {
@@ -209,17 +209,8 @@ mod tests {
         for (pipeline, data) in (1..=3_u32).flat_map(|p| (1..=4_u32).map(move |d| (p, d))) {
             for (context, tensor) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
                 for expert in (1..=data * context).filter(|e| (data * context).is_multiple_of(*e)) {
-                    let schedule = ScheduleKind::OneFOneB;
-                    let virtual_stages = 1;
-                    grids.push(Grid::new(&ParallelSpec {
-                        pipeline,
-                        data,
-                        context,
-                        tensor,
-                        expert,
-                        schedule,
-                        virtual_stages,
-                    }));
+                    let parallel = spec("tiny", pipeline, data, expert).parallel;
+                    grids.push(Grid::new(&ParallelSpec { context, tensor, ..parallel }));
                 }
             }
         }

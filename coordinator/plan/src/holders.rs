@@ -103,11 +103,11 @@ mod tests {
     use ds_arch::gate_bias_name;
 
     use super::*;
-    use crate::testing::{small_plans, tiny_plan};
+    use crate::testing::{plans_of_other_schedules, small_plans, tiny_plan};
 
     #[test]
     fn all_ranks_together_write_every_record_exactly_once() {
-        for plan in small_plans() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
             let mut written: BTreeMap<String, u32> = BTreeMap::new();
             for rank in plan.grid().ranks() {
                 let writes = plan.writes(rank);
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_rank_writes_only_what_it_holds() {
-        for plan in small_plans() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
             for rank in plan.grid().ranks() {
                 let held = plan.parameters_of(rank);
                 let writes = plan.writes(rank);

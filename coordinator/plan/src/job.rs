@@ -169,11 +169,12 @@ impl JobPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{small_plans, spec, tiny_plan};
+    use crate::schedule::Microbatch;
+    use crate::testing::{plans_of_other_schedules, small_plans, spec, tiny_plan};
 
     #[test]
     fn stages_are_the_whole_model_in_order() {
-        for plan in small_plans() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
             let places: Vec<Place> = plan.stages().iter().flat_map(Stage::places).collect();
             assert_eq!(places, ds_arch::places(&plan.spec().model), "{:?}", plan.grid());
             assert!(plan.stages().iter().all(|stage| !stage.layers.is_empty()), "{:?}", plan.grid());
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn all_ranks_of_one_pipeline_hold_the_model() {
-        for plan in small_plans() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
             let model = parameters(&plan.spec().model);
             let held: Vec<Vec<Parameter>> = plan.grid().ranks().map(|rank| plan.parameters_of(rank)).collect();
             for parameter in &model {
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_stage_holds_what_it_computes_and_the_embedding_that_mtp_reads() {
-        for plan in small_plans() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
             for stage in plan.stages() {
                 for place in ds_arch::places(&plan.spec().model) {
                     let copy = place == Place::Embedding && !stage.mtp_layers.is_empty();
@@ -201,6 +202,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_coordinate_holds_what_its_actions_pass() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
+            for pipeline in 0..plan.grid().n_pipeline() {
+                let held: Vec<StageId> = plan.stages_at(pipeline).iter().map(|stage| stage.id).collect();
+                let mut passed: Vec<StageId> =
+                    plan.actions(pipeline).iter().flat_map(|action| action.pieces()).map(|piece| piece.stage).collect();
+                passed.sort_unstable();
+                passed.dedup();
+                assert_eq!(held, passed, "{:?} at {pipeline}", plan.placement());
+            }
+        }
+    }
+
+    #[test]
+    fn under_dual_pipe_both_ends_of_the_model_lie_on_the_same_ranks() {
+        let mut job = spec("tiny", 4, 2, 2);
+        job.parallel.schedule = crate::spec::ScheduleKind::DualPipe;
+        let plan = JobPlan::new(job).unwrap();
+        for place in [Place::Embedding, Place::FinalNorm, Place::Head] {
+            assert_eq!(plan.holders(place), [0, 3], "{place:?}");
+        }
+        let ends = |m| [0, 3].map(|stage| plan.placement().holder(StageId(stage), Microbatch(m)));
+        assert_eq!((ends(0), ends(7)), ([0, 3], [3, 0]));
+        // Every parameter has two copies on pipeline coordinates, of which the first writes.
+        assert_eq!(plan.shared_parameters().len(), parameters(&plan.spec().model).len());
     }
 
     #[test]

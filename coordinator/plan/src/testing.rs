@@ -8,7 +8,8 @@ use ds_arch::preset;
 use crate::job::JobPlan;
 use crate::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, JobSpec,
-    LearningRateSpec, ParallelSpec, PhaseSpec, PrecisionSpec, ScheduleKind, TokenizerSpec,
+    LearningRateSpec, MomentType, ParallelSpec, PhaseSpec, PrecisionSpec, Recompute, ScheduleKind, TokenizerSpec,
+    WireType,
 };
 
 /// The model of that name on such a grid, with 8 microbatches a rank.
@@ -26,6 +27,8 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             expert,
             schedule: ScheduleKind::OneFOneB,
             virtual_stages: 1,
+            zero: 0,
+            recompute: Recompute::None,
         },
         train: vec![PhaseSpec {
             steps: 10,
@@ -38,8 +41,14 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             mtp_weight: 0.3,
             evaluate_every: 0,
             evaluate_bytes: None,
+            ema: false,
         }],
-        precision: PrecisionSpec { compute: ComputeType::F32 },
+        precision: PrecisionSpec {
+            compute: ComputeType::F32,
+            moments: MomentType::F32,
+            dispatch: WireType::Compute,
+            combine: WireType::Compute,
+        },
         balance: BalanceSpec { policy: BalancePolicy::None, sequence_weight: 0.0 },
         checkpoint: CheckpointSpec { every: 0, keep: 1, folder: None, start_from: None },
         cluster: ClusterSpec {
@@ -50,6 +59,8 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             max_restarts: 0,
             heartbeat_timeout: Duration::from_secs(5),
             comm_timeout: Duration::from_secs(60),
+            fabric: None,
+            hardware: None,
             orphan_grace: None,
         },
     }
@@ -64,4 +75,24 @@ pub(crate) fn tiny_plan(pipeline: u32, data: u32, expert: u32) -> JobPlan {
 pub(crate) fn small_plans() -> Vec<JobPlan> {
     let grids = (1..=4).flat_map(|p| [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4)].map(|(d, e)| (p, d, e)));
     grids.map(|(pipeline, data, expert)| tiny_plan(pipeline, data, expert)).collect()
+}
+
+/// The tiny model under every schedule but 1F1B, on grids that it has a schedule for.
+pub(crate) fn plans_of_other_schedules() -> Vec<JobPlan> {
+    let pipelines = [
+        (ScheduleKind::GPipe, 4, 1),
+        (ScheduleKind::Interleaved, 1, 3),
+        (ScheduleKind::Interleaved, 2, 2),
+        (ScheduleKind::ZbH1, 3, 1),
+        (ScheduleKind::DualPipe, 2, 1),
+        (ScheduleKind::DualPipe, 4, 1),
+        (ScheduleKind::DualPipeV, 1, 1),
+        (ScheduleKind::DualPipeV, 2, 1),
+    ];
+    let plan = |(schedule, pipeline, virtual_stages), (data, expert)| {
+        let mut job = spec("tiny", pipeline, data, expert);
+        (job.parallel.schedule, job.parallel.virtual_stages) = (schedule, virtual_stages);
+        JobPlan::new(job).unwrap()
+    };
+    pipelines.into_iter().flat_map(|pipeline| [(1, 1), (2, 2), (4, 2)].map(|axes| plan(pipeline, axes))).collect()
 }

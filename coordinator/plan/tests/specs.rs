@@ -7,8 +7,8 @@ use ds_arch::{GroupLimit, MtpInput, PRESETS, preset};
 use ds_plan::JobPlan;
 use ds_plan::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, Explained,
-    JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, ParallelSpec, PhaseSpec, PrecisionSpec, Resolved,
-    ScheduleKind, TokenizerSpec, read, schema, to_yaml,
+    JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, ParallelSpec, PhaseSpec,
+    PrecisionSpec, Recompute, Resolved, ScheduleKind, TokenizerSpec, WireType, read, schema, to_yaml,
 };
 use serde_json::Value;
 
@@ -56,6 +56,8 @@ fn a_file_of_version_1_means_what_it_meant() {
             expert: 2,
             schedule: ScheduleKind::OneFOneB,
             virtual_stages: 1,
+            zero: 0,
+            recompute: Recompute::None,
         },
         train: vec![PhaseSpec {
             steps: 600,
@@ -76,8 +78,14 @@ fn a_file_of_version_1_means_what_it_meant() {
             mtp_weight: 0.1,
             evaluate_every: 200,
             evaluate_bytes: Some(262_144),
+            ema: false,
         }],
-        precision: PrecisionSpec { compute: ComputeType::Bf16 },
+        precision: PrecisionSpec {
+            compute: ComputeType::Bf16,
+            moments: MomentType::F32,
+            dispatch: WireType::Compute,
+            combine: WireType::Compute,
+        },
         balance: BalanceSpec {
             policy: BalancePolicy::LossFree { speed: 0.003, freeze_after: Some(500) },
             sequence_weight: 1e-4,
@@ -96,6 +104,8 @@ fn a_file_of_version_1_means_what_it_meant() {
             max_restarts: 1,
             heartbeat_timeout: Duration::from_millis(500),
             comm_timeout: Duration::from_secs(120),
+            fabric: None,
+            hardware: None,
             orphan_grace: Some(Duration::from_secs(3600)),
         },
     };

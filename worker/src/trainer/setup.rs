@@ -76,6 +76,7 @@ pub(super) fn kind(compute: ComputeType) -> Kind {
     match compute {
         ComputeType::F32 => Kind::Float,
         ComputeType::Bf16 => Kind::BFloat16,
+        ComputeType::Fp8 => unreachable!("it is planned only, which is refused before"),
         ComputeType::F64 => Kind::Double,
     }
 }

@@ -1,42 +1,52 @@
-//! What a rank needs of its device's memory, term by term. An estimate to plan with: allocators add a tenth or so.
+//! What a rank needs of its device's memory, term by term. An estimate to plan with.
 //!
-//! - weights: in the format of forward and backward;
-//! - master weights: FP32 copies, when weights are bfloat16;
-//! - gradients and both moments: FP32, or FP64 in `f64`;
-//! - activations: what backward needs of a microbatch ([`activations`]) times the microbatches that the schedule keeps
+//! - weights: in the format of forward and backward ([`widths`]);
+//! - master weights: FP32 copies, when weights are bfloat16 or FP8;
+//! - gradients: FP32, or FP64 in `f64`; moments: both, in `precision.moments`;
+//! - ZeRO divides master weights and moments (1), gradients (2) and weights (3) among the ranks of a pipeline
+//!   coordinate that hold the same: data x context for dense parameters, the replicas of the expert for experts;
+//! - activations: what backward needs of a microbatch ([`activations`]) over the microbatches that the schedule keeps
 //!   alive, at even load of the experts;
-//! - exchange: rows sent and received by dispatch, and again by combine, of one layer, when this rank receives
-//!   [`IMBALANCE`] times its even share;
-//! - communication: one message each way to each neighbouring stage, and a bucket of gradients twice.
+//! - recomputed: what backward computes again of one layer, while it needs it;
+//! - exchange: buffers of dispatch and combine, of one layer, at a given imbalance ([`buffers`]);
+//! - communication: one message a link between stages, and a bucket of gradients twice;
+//! - slack: a sixteenth of all that comes and goes, for what the allocator cannot use.
 //!
-//! The tensor axis divides nothing yet: its ranks count as holding everything.
+//! Context ranks divide tokens. Tensor ranks divide matrices (not norms, gates and projections to latents) and, since
+//! they share the sequence outside of matrices (arXiv 2205.05198, §4.2), all that is kept of a token.
+//!
+//! The EMA of the weights lies in the memory of the host, beside the part of the master weights that a rank owns.
 
 mod activations;
+mod buffers;
+mod elements;
+mod state;
+mod widths;
 
 use std::fmt;
 
-use ds_arch::Parameter;
 use serde::Serialize;
 
 use crate::grid::RankId;
 use crate::job::JobPlan;
 use crate::report::bytes;
-use crate::schedule::peak_live;
-use crate::spec::{ComputeType, JobSpec};
+use crate::schedule::peak_activations;
+use crate::spec::Recompute;
+use widths::Widths;
 
 /// How many times its even share of tokens a rank can receive in one layer by the estimate. Groups of experts even out
 /// the worst expert; twice is seen early in training, before the bias has worked.
-pub const IMBALANCE: u64 = 2;
+pub const IMBALANCE: f64 = 2.0;
 
-/// Gradients that are reduced at once, in bytes.
-const BUCKET_BYTES: u64 = 64 << 20;
+/// One part in so many of what comes and goes is lost between blocks of the allocator.
+const SLACK_DIVISOR: u64 = 16;
 
 /// What a rank needs, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryEstimate {
     /// In the format of forward and backward.
     pub weights: u64,
-    /// FP32 copies of bfloat16 weights.
+    /// FP32 copies of weights in a shorter format.
     pub master_weights: u64,
     /// Of all its parameters.
     pub gradients: u64,
@@ -44,28 +54,36 @@ pub struct MemoryEstimate {
     pub moments: u64,
     /// Of all live microbatches.
     pub activations: u64,
+    /// Of one layer, computed again for its backward.
+    pub recomputed: u64,
     /// Buffers of dispatch and combine.
     pub exchange: u64,
     /// Buffers between stages and of the reduction of gradients.
     pub communication: u64,
+    /// Lost between blocks of the allocator.
+    pub slack: u64,
+    /// The EMA of the weights, in the memory of the host; not part of the total.
+    pub host_ema: u64,
 }
 
 impl MemoryEstimate {
-    /// All of it.
+    /// All of it that lies on the device.
     pub fn total(&self) -> u64 {
         self.terms().iter().map(|(_, n)| n).sum()
     }
 
-    /// Every term with its name, in order.
-    pub fn terms(&self) -> [(&'static str, u64); 7] {
+    /// Every term on the device with its name, in order.
+    pub fn terms(&self) -> [(&'static str, u64); 9] {
         [
             ("weights", self.weights),
             ("master", self.master_weights),
             ("gradients", self.gradients),
             ("moments", self.moments),
             ("activations", self.activations),
+            ("recomputed", self.recomputed),
             ("exchange", self.exchange),
             ("communication", self.communication),
+            ("slack", self.slack),
         ]
     }
 }
@@ -77,42 +95,39 @@ impl fmt::Display for MemoryEstimate {
     }
 }
 
-/// Bytes of an element.
-#[derive(Clone, Copy)]
-struct Widths {
-    /// In forward and backward.
-    compute: u64,
-    /// Of master weights, gradients, moments, scores, logits.
-    full: u64,
-}
-
-impl Widths {
-    fn of(spec: &JobSpec) -> Self {
-        match spec.precision.compute {
-            ComputeType::F32 => Self { compute: 4, full: 4 },
-            ComputeType::Bf16 => Self { compute: 2, full: 4 },
-            ComputeType::F64 => Self { compute: 8, full: 8 },
-        }
-    }
-}
-
 impl JobPlan {
     /// What a rank needs of its device's memory. Ranks of one pipeline coordinate need the same.
     pub fn memory(&self, rank: RankId) -> MemoryEstimate {
-        let pipeline = self.grid().coordinates(rank).pipeline;
+        self.memory_at(self.grid().coordinates(rank).pipeline, IMBALANCE)
+    }
+
+    /// Likewise, of a rank of that pipeline coordinate that receives `imbalance` times its even share of tokens.
+    pub fn memory_at(&self, pipeline: u32, imbalance: f64) -> MemoryEstimate {
         let widths = Widths::of(self.spec());
-        let n_parameters: u64 = self.parameters_of(rank).iter().map(Parameter::n_elements).sum();
-        let gradients = n_parameters * widths.full;
-        let has_master = widths.compute != widths.full;
+        let held = self.held_elements(pipeline);
+        let state = self.state(held, widths);
+        let activations = self.activations(pipeline, widths);
+        let recomputed = self.recomputed(pipeline, widths);
+        let exchange = self.exchange(pipeline, widths, imbalance);
+        let communication = self.communication(pipeline, held, state.gradients, widths);
         MemoryEstimate {
-            weights: n_parameters * widths.compute,
-            master_weights: if has_master { n_parameters * widths.full } else { 0 },
-            gradients,
-            moments: 2 * gradients,
-            activations: self.activations(pipeline, widths),
-            exchange: self.exchange(pipeline, widths),
-            communication: self.messages(pipeline, widths) + self.bucket(gradients),
+            weights: state.weights,
+            master_weights: state.master_weights,
+            gradients: state.gradients,
+            moments: state.moments,
+            activations,
+            recomputed,
+            exchange,
+            communication,
+            slack: (activations + recomputed + exchange + communication) / SLACK_DIVISOR,
+            host_ema: state.host_ema,
         }
+    }
+
+    /// Elements of the parameters that a rank of that pipeline coordinate holds, before ZeRO divides any.
+    pub fn n_parameters_at(&self, pipeline: u32) -> u64 {
+        let held = self.held_elements(pipeline);
+        held.dense + held.experts
     }
 
     /// Tokens of a microbatch on one rank.
@@ -121,106 +136,29 @@ impl JobPlan {
         u64::from(phase.microbatch) * u64::from(phase.sequence) / u64::from(self.grid().n_context())
     }
 
+    /// Tokens whose activations a rank keeps, of one microbatch: tensor ranks share them.
+    fn tokens_kept(&self) -> u64 {
+        self.microbatch_tokens().div_ceil(self.grid().n_tensor().into())
+    }
+
     fn activations(&self, pipeline: u32, widths: Widths) -> u64 {
-        let of_stage = |stage: &crate::job::Stage| {
-            let live = u64::from(peak_live(self.actions(pipeline), stage.id));
-            let saved = stage.places().into_iter().map(|place| activations::saved(self.spec(), place, widths));
-            live * self.microbatch_tokens() * saved.sum::<u64>()
-        };
-        self.stages_at(pipeline).iter().map(of_stage).sum()
+        let recompute = self.spec().parallel.recompute;
+        let saved = |place| activations::saved(self.spec(), place, widths, recompute, self.tokens_kept());
+        let of_stage = |stage: &crate::job::Stage| (stage.id, stage.places().into_iter().map(saved).sum());
+        let sizes: Vec<(crate::schedule::StageId, u64)> = self.stages_at(pipeline).iter().map(of_stage).collect();
+        peak_activations(self.actions(pipeline), |piece| {
+            sizes.iter().find(|(stage, _)| *stage == piece.stage).map_or(0, |(_, size)| *size)
+        })
     }
 
-    fn exchange(&self, pipeline: u32, widths: Widths) -> u64 {
-        let model = &self.spec().model;
-        let has_experts =
-            model.moe_layers().any(|layer| self.holders(ds_arch::Place::Layer(layer)).contains(&pipeline));
-        if !has_experts || self.grid().n_expert() == 1 {
-            return 0;
-        }
-        let share = self.microbatch_tokens() * u64::from(model.moe.top_k) * self.row(widths);
-        2 * (share + IMBALANCE * share)
-    }
-
-    /// One activation and one gradient to or from each neighbour.
-    fn messages(&self, pipeline: u32, widths: Widths) -> u64 {
-        let n_neighbours = u64::from(pipeline > 0) + u64::from(pipeline + 1 < self.grid().n_pipeline());
-        2 * n_neighbours * self.microbatch_tokens() * self.row(widths)
-    }
-
-    fn bucket(&self, gradients: u64) -> u64 {
-        if self.grid().n_samplers() > 1 { 2 * gradients.min(BUCKET_BYTES) } else { 0 }
-    }
-
-    /// Bytes of one token's residual stream.
-    fn row(&self, widths: Widths) -> u64 {
-        u64::from(self.spec().model.hidden_size) * widths.compute
+    /// The most that backward of one place computes again.
+    fn recomputed(&self, pipeline: u32, widths: Widths) -> u64 {
+        let saved = |place, recompute| activations::saved(self.spec(), place, widths, recompute, self.tokens_kept());
+        let places = self.stages_at(pipeline).iter().flat_map(crate::job::Stage::places);
+        let again = |place| saved(place, Recompute::None) - saved(place, self.spec().parallel.recompute);
+        places.map(again).max().unwrap_or(0)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{small_plans, spec, tiny_plan};
-
-    fn of(plan: &JobPlan) -> MemoryEstimate {
-        plan.memory(RankId(0))
-    }
-
-    #[test]
-    fn in_f32_a_parameter_takes_16_bytes_and_in_bf16_18() {
-        let n: u64 = tiny_plan(1, 1, 1).parameters_of(RankId(0)).iter().map(Parameter::n_elements).sum();
-        for (compute, each) in [(ComputeType::F32, 16), (ComputeType::Bf16, 18), (ComputeType::F64, 32)] {
-            let mut job = spec("tiny", 1, 1, 1);
-            job.precision.compute = compute;
-            let m = of(&JobPlan::new(job).unwrap());
-            let state = m.weights + m.master_weights + m.gradients + m.moments;
-            assert_eq!(state, each * n, "{compute:?}");
-        }
-    }
-
-    #[test]
-    fn f64_doubles_every_term_of_f32() {
-        let mut job = spec("tiny", 2, 2, 2);
-        let single = of(&JobPlan::new(job.clone()).unwrap());
-        job.precision.compute = ComputeType::F64;
-        let double = of(&JobPlan::new(job).unwrap());
-        for ((name, a), (_, b)) in single.terms().into_iter().zip(double.terms()) {
-            assert_eq!(2 * a, b, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_rank_alone_has_no_buffers() {
-        let alone = of(&tiny_plan(1, 1, 1));
-        assert_eq!((alone.exchange, alone.communication), (0, 0));
-        assert!(of(&tiny_plan(1, 2, 2)).exchange > 0);
-        assert!(of(&tiny_plan(2, 1, 1)).communication > 0);
-    }
-
-    #[test]
-    fn activations_follow_the_microbatches_that_are_alive() {
-        let with_batch = |batch| {
-            let mut job = spec("tiny", 4, 1, 1);
-            job.train[0].batch = batch;
-            of(&JobPlan::new(job).unwrap()).activations
-        };
-        let one = with_batch(2);
-        assert_eq!([with_batch(4), with_batch(6), with_batch(8), with_batch(10)], [2, 3, 4, 4].map(|live| live * one));
-    }
-
-    #[test]
-    fn ranks_of_one_pipeline_coordinate_need_the_same() {
-        for plan in small_plans() {
-            for rank in plan.grid().ranks() {
-                let first = plan.first_rank_at(plan.grid().coordinates(rank).pipeline);
-                assert_eq!(plan.memory(rank), plan.memory(first), "{:?} {rank:?}", plan.grid());
-            }
-        }
-    }
-
-    #[test]
-    fn an_estimate_reads_as_a_sum() {
-        let estimate = MemoryEstimate { weights: 1 << 20, gradients: 3 << 19, ..MemoryEstimate::default() };
-        assert_eq!(estimate.to_string(), "2.5 MiB (weights 1.0 MiB + gradients 1.5 MiB)");
-    }
-}
+mod tests;

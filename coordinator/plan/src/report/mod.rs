@@ -4,6 +4,8 @@ mod table;
 mod text;
 mod units;
 
+use std::collections::BTreeMap;
+
 use ds_arch::{Parameter, counts, operations, parameters};
 use serde::Serialize;
 
@@ -111,11 +113,13 @@ pub struct GroupReport {
     pub ranks_each: u32,
 }
 
-/// A parameter with copies.
+/// Parameters with copies on the same coordinates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SharedReport {
-    /// As checkpoints know it.
+    /// The first of them, as checkpoints know it.
     pub name: String,
+    /// How many there are.
+    pub parameters: u32,
     /// Pipeline coordinates with a copy.
     pub pipeline: Vec<u32>,
     /// The one that counts and writes it.
@@ -176,7 +180,7 @@ pub fn report(plan: &JobPlan, columns: usize) -> PlanReport {
             replicas: grid.n_replicas(),
         },
         groups: group_reports(plan),
-        shared: plan.shared_parameters().into_iter().map(shared_report).collect(),
+        shared: shared_reports(plan.shared_parameters()),
         schedule: schedule_report(plan, columns),
         totals: totals(plan, &ranks),
         stages,
@@ -219,11 +223,7 @@ fn rank_reports(plan: &JobPlan) -> Vec<RankReport> {
     let grid = plan.grid();
     // Ranks of one pipeline coordinate hold as much; a large job has thousands of them.
     let alike: Vec<(u64, MemoryEstimate)> = (0..grid.n_pipeline())
-        .map(|pipeline| {
-            let first = plan.first_rank_at(pipeline);
-            let n_parameters = plan.parameters_of(first).iter().map(Parameter::n_elements).sum();
-            (n_parameters, plan.memory(first))
-        })
+        .map(|pipeline| (plan.n_parameters_at(pipeline), plan.memory(plan.first_rank_at(pipeline))))
         .collect();
     let row = |rank| {
         let at = grid.coordinates(rank);
@@ -261,8 +261,14 @@ fn group_reports(plan: &JobPlan) -> Vec<GroupReport> {
     kinds.into_iter().map(row).collect()
 }
 
-fn shared_report(shared: SharedParameter) -> SharedReport {
-    SharedReport { name: shared.name, pipeline: shared.pipeline, owner: shared.owner }
+/// One row for all parameters with the same holders: under DualPipe every parameter has two.
+fn shared_reports(shared: Vec<SharedParameter>) -> Vec<SharedReport> {
+    let mut rows: BTreeMap<Vec<u32>, SharedReport> = BTreeMap::new();
+    for SharedParameter { name, pipeline, owner } in shared {
+        let row = SharedReport { name, parameters: 0, pipeline: pipeline.clone(), owner };
+        rows.entry(pipeline).or_insert(row).parameters += 1;
+    }
+    rows.into_values().collect()
 }
 
 fn schedule_report(plan: &JobPlan, columns: usize) -> ScheduleReport {

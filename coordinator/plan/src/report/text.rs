@@ -31,7 +31,16 @@ impl fmt::Display for PlanReport {
         for shared in &self.shared {
             let holders: Vec<String> = shared.pipeline.iter().map(u32::to_string).collect();
             let (name, owner) = (&shared.name, shared.owner);
-            writeln!(f, "  {name} has copies on pipeline {}; {owner} counts and writes it", holders.join(", "))?;
+            let verb = match shared.parameters {
+                1 => "has".to_owned(),
+                n => format!("and {} more have", n - 1),
+            };
+            let pronoun = if shared.parameters == 1 { "it" } else { "them" };
+            writeln!(
+                f,
+                "  {name} {verb} copies on pipeline {}; {owner} counts and writes {pronoun}",
+                holders.join(", ")
+            )?;
         }
         self.write_schedule(f)?;
         self.write_totals(f)
@@ -57,9 +66,16 @@ impl PlanReport {
     }
 
     fn rank_table(&self) -> String {
-        let terms = self.ranks.first().map(|rank| rank.memory.terms().map(|(name, _)| name)).unwrap_or_default();
+        // A term that nobody has is left out.
+        let has = |name: &str| {
+            let of_rank =
+                |rank: &super::RankReport| rank.memory.terms().iter().any(|&(n, bytes)| n == name && bytes > 0);
+            self.ranks.iter().any(of_rank)
+        };
+        let all = self.ranks.first().map(|rank| rank.memory.terms().map(|(name, _)| name)).unwrap_or_default();
+        let terms: Vec<&str> = all.into_iter().filter(|name| has(name)).collect();
         let head = ["rank", "pipeline", "data", "context", "tensor", "stages", "experts", "parameters"];
-        let head: Vec<&str> = head.into_iter().chain(terms).chain(["total"]).collect();
+        let head: Vec<&str> = head.into_iter().chain(terms.iter().copied()).chain(["total"]).collect();
         let shown = |rank: &&super::RankReport| {
             self.ranks.len() <= RANKS_LISTED || (rank.data, rank.context, rank.tensor) == (0, 0, 0)
         };
@@ -70,7 +86,8 @@ impl PlanReport {
             cells.push(stages.join(","));
             cells.push(run(rank.experts.0, rank.experts.1));
             cells.push(count(rank.parameters as f64));
-            cells.extend(rank.memory.terms().into_iter().chain([("total", rank.memory_total)]).map(|(_, n)| bytes(n)));
+            let shown = rank.memory.terms().into_iter().filter(|(name, _)| terms.contains(name));
+            cells.extend(shown.chain([("total", rank.memory_total)]).map(|(_, n)| bytes(n)));
             cells
         };
         let mut text = table(&with_head(&head, self.ranks.iter().filter(shown).map(row)));
@@ -111,7 +128,11 @@ impl PlanReport {
         writeln!(f, "  parameters  {}{mtp}", count(t.parameters as f64))?;
         writeln!(f, "  activated   {activated}, with the input embedding {with_embedding}")?;
         writeln!(f, "  a step      {} tokens, {}", t.tokens_per_step, flops(t.flops_per_step))?;
-        writeln!(f, "  memory      {} on the largest rank, estimated", bytes(t.largest_rank_memory))
+        writeln!(f, "  memory      {} on the largest rank, estimated", bytes(t.largest_rank_memory))?;
+        match self.ranks.iter().map(|rank| rank.memory.host_ema).max() {
+            Some(ema) if ema > 0 => writeln!(f, "  host        {} a rank, for the EMA of the weights", bytes(ema)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -130,7 +151,8 @@ fn extras(stage: &StageReport) -> String {
 mod tests {
     use crate::job::JobPlan;
     use crate::report::report;
-    use crate::testing::{small_plans, spec, tiny_plan};
+    use crate::spec::ScheduleKind;
+    use crate::testing::{plans_of_other_schedules, small_plans, spec, tiny_plan};
 
     #[test]
     fn a_report_shows_every_rank_its_stage_and_the_schedule() {
@@ -149,7 +171,7 @@ mod tests {
 
     #[test]
     fn no_line_ends_in_blanks_and_none_of_a_small_job_is_cut() {
-        for plan in small_plans() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
             let text = report(&plan, 1000).to_string();
             assert!(text.lines().all(|line| line.trim_end() == line), "{text}");
             assert!(!text.contains('…'), "{text}");
@@ -158,7 +180,7 @@ mod tests {
 
     #[test]
     fn shares_of_the_cost_make_a_whole() {
-        for plan in small_plans() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
             let report = report(&plan, 100);
             let sum: f64 = report.stages.iter().map(|stage| stage.cost_share).sum();
             assert!((sum - 1.0).abs() < 1e-12, "{sum}");
@@ -171,6 +193,31 @@ mod tests {
             let (stages, m) = (f64::from(plan.grid().n_pipeline()), f64::from(plan.n_microbatches()));
             let share = (stages - 1.0) / (m + stages - 1.0);
             assert!((report(&plan, 100).schedule.bubble_share_even - share).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn every_schedule_is_drawn_with_what_only_it_has() {
+        let text = |schedule| {
+            let mut job = spec("tiny", 2, 1, 1);
+            job.parallel.schedule = schedule;
+            job.parallel.virtual_stages = if schedule == ScheduleKind::Interleaved { 2 } else { 1 };
+            report(&JobPlan::new(job).unwrap(), 60).to_string()
+        };
+        for (schedule, parts) in [
+            (ScheduleKind::GPipe, &["schedule gpipe, 8", "  0  F0 F1 F2 F3 F4 F5 F6 F7 .  .  .  B0---"][..]),
+            (ScheduleKind::Interleaved, &["schedule interleaved", "; .1 is a rank's second stage", "F0.1"]),
+            (ScheduleKind::ZbH1, &["schedule zb_h1", "I (input) and W (weight gradients)", "  0  F0 F1 .  I0 W0"]),
+            (
+                ScheduleKind::DualPipe,
+                &["microbatches from 4 on enter at the other end", "F5B0", "have copies on pipeline 0, 1"],
+            ),
+            (ScheduleKind::DualPipeV, &["schedule dualpipe_v", "  0  F0", "F0.1"]),
+        ] {
+            let text = text(schedule);
+            for part in parts {
+                assert!(text.contains(part), "{part}\n{text}");
+            }
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ds_arch::{AttentionConfig, GateScore, GroupLimit, ModelConfig, MoeConfig, MtpConfig, MtpInput};
 
 use super::{
-    BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, JobSpec, ParallelSpec,
-    PrecisionSpec, ScheduleKind, TokenizerSpec,
+    BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, JobSpec, MomentType,
+    ParallelSpec, PrecisionSpec, Recompute, ScheduleKind, TokenizerSpec, WireType,
 };
 
 pub(super) fn blank() -> JobSpec {
@@ -24,9 +24,16 @@ pub(super) fn blank() -> JobSpec {
             expert: 1,
             schedule: ScheduleKind::OneFOneB,
             virtual_stages: 1,
+            zero: 0,
+            recompute: Recompute::None,
         },
         train: Vec::new(),
-        precision: PrecisionSpec { compute: ComputeType::F32 },
+        precision: PrecisionSpec {
+            compute: ComputeType::F32,
+            moments: MomentType::F32,
+            dispatch: WireType::Compute,
+            combine: WireType::Compute,
+        },
         balance: BalanceSpec { policy: BalancePolicy::None, sequence_weight: 0.0 },
         checkpoint: CheckpointSpec { every: 0, keep: 0, folder: None, start_from: None },
         cluster: ClusterSpec {
@@ -37,6 +44,8 @@ pub(super) fn blank() -> JobSpec {
             max_restarts: 0,
             heartbeat_timeout: Duration::ZERO,
             comm_timeout: Duration::ZERO,
+            fabric: None,
+            hardware: None,
             orphan_grace: None,
         },
     }

@@ -94,6 +94,22 @@ pub struct ParallelSpec {
     pub schedule: ScheduleKind,
     /// Stages that each pipeline rank holds under the interleaved schedule; 1 under the others.
     pub virtual_stages: u32,
+    /// What the ranks that hold the same weights divide among themselves (arXiv 1910.02054): 0 nothing, 1 the
+    /// optimizer's state, 2 also gradients, 3 also weights.
+    pub zero: u32,
+    /// What backward computes again instead of keeping it.
+    pub recompute: Recompute,
+}
+
+/// What backward computes again instead of keeping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Recompute {
+    /// Nothing.
+    None,
+    /// Norms, SwiGLU and the up-projections of MLA (arXiv 2412.19437, §3.2.3 and §3.3.3).
+    Norms,
+    /// Whole layers: only their inputs are kept.
+    Full,
 }
 
 /// The order of microbatches in the pipeline.
@@ -136,6 +152,8 @@ pub struct PhaseSpec {
     pub evaluate_every: u64,
     /// Evaluate on this many bytes of the held-out text at most; none for all.
     pub evaluate_bytes: Option<u64>,
+    /// Whether an exponential moving average of the weights is kept, in the memory of the host.
+    pub ema: bool,
 }
 
 /// Linear warm-up to `peak`, then pieces; the last piece goes on.
@@ -191,8 +209,34 @@ pub struct AdamWSpec {
 /// Number formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrecisionSpec {
-    /// Of forward and backward; master weights, gradients and moments are FP32 (FP64 in F64).
+    /// Of forward and backward; master weights and gradients are FP32 (FP64 in F64).
     pub compute: ComputeType,
+    /// Of both moments of AdamW.
+    pub moments: MomentType,
+    /// Of tokens on their way to experts, and of the gradients on theirs.
+    pub dispatch: WireType,
+    /// Of results on their way back.
+    pub combine: WireType,
+}
+
+/// The format of AdamW's moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MomentType {
+    /// IEEE single (double when computing in F64).
+    F32,
+    /// bfloat16.
+    Bf16,
+}
+
+/// The format of what an exchange sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WireType {
+    /// That of activations.
+    Compute,
+    /// bfloat16.
+    Bf16,
+    /// 8-bit floats with a scale for each 128 of them.
+    Fp8,
 }
 
 /// The format of forward and backward.
@@ -202,6 +246,8 @@ pub enum ComputeType {
     F32,
     /// bfloat16.
     Bf16,
+    /// Matrices multiply in 8-bit floats with block-wise scales, the rest is bfloat16 (arXiv 2412.19437, §3.3).
+    Fp8,
     /// IEEE double, everywhere: for comparisons.
     F64,
 }
@@ -259,6 +305,10 @@ pub struct ClusterSpec {
     pub heartbeat_timeout: Duration,
     /// A communication operation that takes longer has failed.
     pub comm_timeout: Duration,
+    /// The network between them, as YAML: for planning and simulation.
+    pub fabric: Option<PathBuf>,
+    /// The name of a hardware preset: for planning and simulation.
+    pub hardware: Option<String>,
     /// How long a rank waits for a lost coordinator; none: 0 under an embedded coordinator, 10 minutes otherwise.
     pub orphan_grace: Option<Duration>,
 }

@@ -103,4 +103,52 @@ pub(crate) const CASES: &[Case] = &[
         &[("expert: 2", "expert: 16\n  data: 16"), ("batch: 8", "batch: 16")],
         &["job.yaml:13:11: parallel.expert: 16 must divide model.moe.n_experts 8, since every rank holds as many"],
     ),
+    (
+        &[("pipeline: 2", "pipeline: 3\n  schedule: dualpipe"), ("batch: 8", "batch: 12")],
+        &[
+            "job.yaml:13:13: parallel.schedule: dualpipe does not fit: parallel.pipeline 3 is odd, dualpipe needs an even one, since its ends are held together; write parallel.pipeline: 4, or schedule: dualpipe_v",
+        ],
+    ),
+    (
+        &[("expert: 2", "expert: 2\n  schedule: dualpipe"), ("batch: 8", "batch: 10")],
+        &[
+            "job.yaml:14:13: parallel.schedule: dualpipe does not fit: 5 microbatches a step are odd, dualpipe needs an even number, half for each direction; a step has train[].batch 10 / parallel.data 2 / microbatch 1 of them",
+        ],
+    ),
+    (
+        &[("expert: 2", "expert: 2\n  schedule: dualpipe"), ("batch: 8", "batch: 4")],
+        &[
+            "job.yaml:14:13: parallel.schedule: dualpipe does not fit: 2 microbatches a step are too few, dualpipe needs at least 2 x parallel.pipeline 2; a step has train[].batch 4 / parallel.data 2 / microbatch 1 of them",
+        ],
+    ),
+    (
+        &[("expert: 2", "expert: 2\n  schedule: dualpipe_v"), ("batch: 8", "batch: 6")],
+        &[
+            "job.yaml:14:13: parallel.schedule: dualpipe_v does not fit: 3 microbatches a step are too few, dualpipe_v needs at least 2 x parallel.pipeline 2; a step has train[].batch 6 / parallel.data 2 / microbatch 1 of them",
+        ],
+    ),
+    (
+        &[("pipeline: 2", "pipeline: 4\n  schedule: dualpipe_v"), ("batch: 8", "batch: 16")],
+        &[
+            "job.yaml:13:13: parallel.schedule: dualpipe_v does not fit: it cuts the model into 8 stages, each of a layer or more, model.n_layers is 4",
+        ],
+    ),
+    (
+        &[("expert: 2", "expert: 2\n  schedule: interleaved")],
+        &[
+            "job.yaml:14:13: parallel.schedule: interleaved does not fit: parallel.virtual_stages is 1, interleaved needs at least 2; write parallel.virtual_stages: 2, or more",
+        ],
+    ),
+    (
+        &[("expert: 2", "expert: 2\n  schedule: interleaved\n  virtual_stages: 2"), ("batch: 8", "batch: 6")],
+        &[
+            "job.yaml:14:13: parallel.schedule: interleaved does not fit: 3 microbatches a step must be a multiple of parallel.pipeline 2, since interleaved takes as many a round; a step has train[].batch 6 / parallel.data 2 / microbatch 1 of them",
+        ],
+    ),
+    (
+        &[("expert: 2", "expert: 2\n  schedule: zb_h1\n  virtual_stages: 2")],
+        &[
+            "job.yaml:14:13: parallel.schedule: zb_h1 does not fit: parallel.virtual_stages 2 means nothing under zb_h1, only interleaved has any; leave parallel.virtual_stages out",
+        ],
+    ),
 ];

@@ -131,4 +131,18 @@ pub(crate) const CASES: &[Case] = &[
         ],
     ),
     (&[("name: base", "name: \"a\\nb\"")], &["job.yaml:3:7: name: \"a…\" has line breaks or control characters"]),
+    (&[("expert: 2", "zero: 4")], &["job.yaml:13:9: parallel.zero: 4 is more than 3"]),
+    (&[("expert: 2", "virtual_stages: 0")], &["job.yaml:13:19: parallel.virtual_stages: 0 is less than 1"]),
+    (
+        &[("expert: 2", "recompute: norm")],
+        &[
+            "job.yaml:13:14: parallel.recompute: norm is not known here; did you mean norms? There are none, norms and full",
+        ],
+    ),
+    (&[("evaluate_every: 50", "ema: 0.999")], &["job.yaml:28:10: train[0].ema: 0.999 is neither true nor false"]),
+    (
+        &[("device: cpu", "fabric: [a]")],
+        &["job.yaml:35:11: cluster.fabric: a list is not a path; write a path, or null for none"],
+    ),
+    (&[("device: cpu", "hardware: \"\"")], &["job.yaml:35:13: cluster.hardware: \"\" is empty"]),
 ];

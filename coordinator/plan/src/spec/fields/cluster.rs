@@ -83,4 +83,20 @@ pub(super) const FIELDS: &[Field] = &[
     )
     .nullable()
     .default("null"),
+    field(
+        "cluster.fabric",
+        Kind::Path,
+        lens!(s, at => s.cluster.fabric),
+        "The network between ranks, as YAML, for plan and simulate; relative to this file; null for none.",
+    )
+    .nullable()
+    .default("null"),
+    field(
+        "cluster.hardware",
+        Kind::Text,
+        lens!(s, at => s.cluster.hardware),
+        "The name of a hardware preset, for plan and simulate; null for none.",
+    )
+    .nullable()
+    .default("null"),
 ];

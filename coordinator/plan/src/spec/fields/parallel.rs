@@ -1,6 +1,6 @@
 //! How ranks divide the work.
 
-use super::words::SCHEDULES;
+use super::words::{RECOMPUTE, SCHEDULES};
 use crate::spec::field::{Field, field, lens, whole};
 use crate::spec::kind::Kind;
 
@@ -33,4 +33,18 @@ pub(super) const FIELDS: &[Field] = &[
         "Stages that each pipeline rank holds; more than 1 under schedule: interleaved only.",
     )
     .default("1"),
+    field(
+        "parallel.zero",
+        whole(0, 3),
+        lens!(s, at => s.parallel.zero),
+        "What ranks with the same weights divide: 0 nothing, 1 the optimizer's state, 2 also gradients, 3 also weights.",
+    )
+    .default("0"),
+    field(
+        "parallel.recompute",
+        Kind::Word(RECOMPUTE),
+        lens!(s, at => s.parallel.recompute),
+        "What backward computes again instead of keeping it.",
+    )
+    .default("none"),
 ];

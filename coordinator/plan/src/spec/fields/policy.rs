@@ -1,6 +1,6 @@
 //! Number formats, and how experts are kept equally loaded.
 
-use super::words::COMPUTE_TYPES;
+use super::words::{COMPUTE_TYPES, MOMENT_TYPES, WIRE_TYPES};
 use crate::spec::BalancePolicy;
 use crate::spec::field::{Field, Lens, NOT_NEGATIVE, POSITIVE, count, field, lens, word};
 use crate::spec::kind::{Kind, Word};
@@ -55,9 +55,30 @@ pub(super) const FIELDS: &[Field] = &[
         "precision.compute",
         Kind::Word(COMPUTE_TYPES),
         lens!(s, at => s.precision.compute),
-        "Number format of forward and backward; master weights and moments are FP32 (FP64 in f64).",
+        "Number format of forward and backward; master weights and gradients are FP32 (FP64 in f64).",
     )
     .default("f32"),
+    field(
+        "precision.moments",
+        Kind::Word(MOMENT_TYPES),
+        lens!(s, at => s.precision.moments),
+        "Number format of both moments of AdamW.",
+    )
+    .default("f32"),
+    field(
+        "precision.dispatch",
+        Kind::Word(WIRE_TYPES),
+        lens!(s, at => s.precision.dispatch),
+        "Number format of tokens on their way to experts, and of the gradients on theirs.",
+    )
+    .default("compute"),
+    field(
+        "precision.combine",
+        Kind::Word(WIRE_TYPES),
+        lens!(s, at => s.precision.combine),
+        "Number format of results on their way back from experts.",
+    )
+    .default("compute"),
     field("balance.policy", Kind::Word(POLICIES), lens!(s, at => s.balance.policy), "What moves the gate's bias.")
         .default(LOSS_FREE),
     field("balance.speed", POSITIVE, SPEED, "How far a bias moves in a step.")

@@ -135,5 +135,6 @@ fn phase() -> PhaseSpec {
         mtp_weight: 0.0,
         evaluate_every: 0,
         evaluate_bytes: None,
+        ema: false,
     }
 }

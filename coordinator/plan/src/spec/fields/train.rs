@@ -44,6 +44,13 @@ pub(super) const FIELDS: &[Field] = &[
     )
     .nullable()
     .default("null"),
+    field(
+        "train[].ema",
+        Kind::Flag,
+        lens!(s, at => s.train[at.phase].ema),
+        "Whether an exponential moving average of the weights is kept, in the memory of the host.",
+    )
+    .default("false"),
 ];
 
 const CONSTANT: &str = "constant";

@@ -7,7 +7,7 @@ use ds_arch::{GateScore, MtpInput};
 use crate::spec::field::word;
 use crate::spec::kind::Word;
 use crate::spec::value::{Slot, Value};
-use crate::spec::{ComputeType, DeviceKind, ScheduleKind};
+use crate::spec::{ComputeType, DeviceKind, MomentType, Recompute, ScheduleKind, WireType};
 
 macro_rules! words {
     ($name:ident, $type:ty { $($case:ident = $word:literal: $doc:literal),* $(,)? }) => {
@@ -45,19 +45,43 @@ words!(SCHEDULES, ScheduleKind {
     DualPipeV = "dualpipe_v": "DualPipe cut in half and folded: down the ranks and back up.",
 });
 
-impl fmt::Display for ScheduleKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.value().fmt(f)
-    }
-}
-
 words!(COMPUTE_TYPES, ComputeType {
     F32 = "f32": "IEEE single.",
     Bf16 = "bf16": "bfloat16.",
+    Fp8 = "fp8": "Matrices multiply in 8-bit floats with block-wise scales, the rest is bfloat16 (arXiv 2412.19437).",
     F64 = "f64": "IEEE double, everywhere: for comparisons.",
+});
+
+words!(MOMENT_TYPES, MomentType {
+    F32 = "f32": "IEEE single; double in compute: f64.",
+    Bf16 = "bf16": "bfloat16 (DeepSeek-V3).",
+});
+
+words!(WIRE_TYPES, WireType {
+    Compute = "compute": "That of activations: precision.compute, or bfloat16 in fp8.",
+    Bf16 = "bf16": "bfloat16.",
+    Fp8 = "fp8": "8-bit floats with an FP32 scale for each 128 of them (DeepSeek-V3's dispatch).",
+});
+
+words!(RECOMPUTE, Recompute {
+    None = "none": "Nothing is computed again.",
+    Norms = "norms": "Norms, SwiGLU and the up-projections of MLA, as DeepSeek-V3 does (arXiv 2412.19437).",
+    Full = "full": "Whole layers: only their inputs are kept.",
 });
 
 words!(DEVICES, DeviceKind {
     Cpu = "cpu": "Cores of the node.",
     Cuda = "cuda": "One GPU a rank.",
 });
+
+/// As the spec writes them.
+macro_rules! displayed {
+    ($($type:ty),*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.value().fmt(f)
+            }
+        }
+    )*};
+}
+displayed!(ScheduleKind, ComputeType, MomentType, WireType, Recompute);
