@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::time::Instant;
 
-use ds_topology::flow::{Case, simulate};
+use ds_topology::flow::{Case, Simulation};
 
 fn main() -> Result<(), Box<dyn Error>> {
     for path in std::env::args().skip(1) {
@@ -12,10 +12,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let case = Case::parse(&std::fs::read(&path)?)?;
         let read = start.elapsed();
         let start = Instant::now();
-        let flows = case.flows()?;
+        let (network, flows, changes) = (case.network(), case.flow_set()?, case.changes()?);
         let made = start.elapsed();
         let start = Instant::now();
-        let outcome = simulate(&case.network(), &flows, case.weighting())?;
+        let outcome = Simulation::new(&network, &flows, case.weighting()).with_changes(&changes).run()?;
         let (name, n) = (&case.name, flows.len());
         let solved = start.elapsed();
         println!(

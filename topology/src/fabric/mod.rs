@@ -13,15 +13,19 @@
 //! # Ok::<(), ds_topology::fabric::FabricError>(())
 //! ```
 
+mod bisection;
 mod build;
 mod built_in;
 mod check;
 mod check_network;
 mod cost;
+mod diameter;
 mod dragonfly;
+mod facts;
 mod fault;
 mod galois;
 mod graph;
+mod paper;
 mod point;
 mod problem;
 mod shape;
@@ -32,7 +36,9 @@ mod units;
 
 pub use built_in::{BUILT_IN, built_in};
 pub use cost::ISCA25;
+pub use facts::{Counts, Facts};
 pub use fault::{Fault, FaultError, Health, Part};
+pub use paper::{PaperRow, paper_table};
 pub use point::{Point, Switch, Tier};
 pub use problem::{FabricError, Problem, Problems};
 pub use spec::{

@@ -69,31 +69,34 @@ impl Fabric {
         let Some((plane, number)) = self.plane_and_number(link) else {
             let gpu = link.0 / 2;
             let ends = (Point::Gpu(gpu), Point::Within { node: gpu / self.gpus_per_node() });
-            return if link.0 % 2 == 0 { ends } else { (ends.1, ends.0) };
+            return if link.0.is_multiple_of(2) { ends } else { (ends.1, ends.0) };
         };
         let shape = self.plane_shape();
         let switch = |tier, number| Point::Switch(Switch { plane, tier, number });
         let (up, ends) = if number < 2 * shape.n_hosts() {
             let host = number / 2;
             let (node, port) = self.shape().node_and_port(plane, host);
-            (number % 2 == 0, (Point::Port { node, port }, switch(tier_of_hosts(shape), switch_of_host(shape, host))))
+            (
+                number.is_multiple_of(2),
+                (Point::Port { node, port }, switch(tier_of_hosts(shape), switch_of_host(shape, host))),
+            )
         } else {
             let number = number - 2 * shape.n_hosts();
             match shape {
                 PlaneShape::Tree2(tree) => {
                     let (leaf, uplink) = (number / 2 / tree.uplinks, number / 2 % tree.uplinks);
-                    (number % 2 == 0, (switch(Tier::Leaf, leaf), switch(Tier::Spine, uplink % tree.spines)))
+                    (number.is_multiple_of(2), (switch(Tier::Leaf, leaf), switch(Tier::Spine, uplink % tree.spines)))
                 }
                 PlaneShape::Tree3(tree) if number / 2 < tree.n_leaf_cables() => {
                     let (leaf, aggregation) = (number / 2 / tree.aggregations, number / 2 % tree.aggregations);
                     let above = leaf / tree.leaves_per_pod * tree.aggregations + aggregation;
-                    (number % 2 == 0, (switch(Tier::Leaf, leaf), switch(Tier::Aggregation, above)))
+                    (number.is_multiple_of(2), (switch(Tier::Leaf, leaf), switch(Tier::Aggregation, above)))
                 }
                 PlaneShape::Tree3(tree) => {
                     let cable = number / 2 - tree.n_leaf_cables();
                     let (aggregation, uplink) = (cable / tree.uplinks, cable % tree.uplinks);
                     let core = aggregation % tree.aggregations * tree.cores + uplink % tree.cores;
-                    (number % 2 == 0, (switch(Tier::Aggregation, aggregation), switch(Tier::Core, core)))
+                    (number.is_multiple_of(2), (switch(Tier::Aggregation, aggregation), switch(Tier::Core, core)))
                 }
                 PlaneShape::SlimFly(_) | PlaneShape::Dragonfly(_) => {
                     let (from, to) = self.graph().ends(number);

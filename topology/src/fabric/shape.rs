@@ -96,7 +96,7 @@ impl Shape {
 
     /// NIC ports of a node on each plane.
     pub(crate) fn ports_per_plane(&self) -> u32 {
-        if self.planes == 0 { 0 } else { self.node.n_ports() / self.planes }
+        self.node.n_ports().checked_div(self.planes).unwrap_or(0)
     }
 
     /// The plane of a port, and the host that it is there.

@@ -63,7 +63,7 @@ impl SlimFly {
 pub(crate) fn degree(q: u32) -> u32 {
     match q % 4 {
         1 => (3 * q - 1) / 2,
-        3 => (3 * q + 1) / 2,
+        3 => (3 * q).div_ceil(2),
         _ => 3 * q / 2,
     }
 }

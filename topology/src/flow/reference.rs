@@ -1,7 +1,11 @@
 //! The slow twin: at every event all shares from nothing, by filling all links alike. Short, so that one can see that it
 //! is right.
 
-use super::problem::{Flow, Network, Weighting, path_latency};
+use super::problem::{Flow, Network, Weighting};
+
+fn path_latency(network: &Network, flow: &Flow) -> f64 {
+    flow.path.iter().map(|link| network[link.0 as usize].latency).sum()
+}
 
 /// When each flow ends.
 pub(super) fn finish(network: &Network, flows: &[Flow], weighting: Weighting) -> Vec<f64> {

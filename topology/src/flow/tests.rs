@@ -2,7 +2,8 @@
 
 use super::problem::{Flow, FlowId, Link, LinkId, Network, Weighting};
 use super::reference;
-use super::simulate::{Run, simulate};
+use super::run::Run;
+use super::simulate::simulate;
 
 /// A small generator, so that every run draws the same.
 pub(super) struct Chance(pub(super) u64);
@@ -108,9 +109,10 @@ fn every_flow_ends_when_the_slow_twin_says() {
 fn shares_made_from_nothing_are_those_that_follow_the_flows() {
     all_drawn(|Drawn { network, flows }, weighting, what| {
         let found = |patience| {
-            let mut run = Run::new(network, flows, weighting);
+            let flows = flows.iter().collect();
+            let mut run = Run::new(network, &flows, weighting, &[]);
             run.shares.patience = patience;
-            run.into_finish()
+            run.into_outcome().expect("it ends").0.finish
         };
         // The second never has the patience to follow, the third never loses it.
         let expected = found(super::shares::PATIENCE);

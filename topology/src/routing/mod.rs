@@ -10,11 +10,13 @@ mod graph;
 mod hash;
 mod policy;
 mod ports;
+mod reach;
 mod tree;
 
 use std::sync::Arc;
 
 pub use policy::{Policy, UnknownPolicy};
+pub use reach::reachable;
 
 use found::Found;
 use graph::GraphRoutes;

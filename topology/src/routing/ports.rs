@@ -78,7 +78,7 @@ pub(super) fn port_pair(fabric: &Fabric, from: u32, to: u32, port: u32) -> Optio
     let per_node = fabric.gpus_per_node();
     let ((from_node, from_gpu), (to_node, to_gpu)) =
         ((from / per_node, from % per_node), (to / per_node, to % per_node));
-    let in_port = if fabric.pxn() { port } else { own_port_on_plane(fabric, to_gpu, port) };
+    let in_port = if fabric.pxn() { port } else { own_port_on_plane(fabric, to_node, to_gpu, port) };
     let (plane, from_host) = shape.plane_and_host(from_node, port);
     let (_, to_host) = shape.plane_and_host(to_node, in_port);
     let (up, down) = (fabric.port_up(from_node, port), fabric.port_down(to_node, in_port));
@@ -99,8 +99,10 @@ fn owns(fabric: &Fabric, gpu: u32, port: u32) -> bool {
     (first..first + n_own).contains(&port)
 }
 
-/// A port of the GPU on the plane of `port`, or that port.
-fn own_port_on_plane(fabric: &Fabric, gpu: u32, port: u32) -> u32 {
+/// A port of the GPU on the plane of `port` that works, or else that port, at a neighbour.
+fn own_port_on_plane(fabric: &Fabric, node: u32, gpu: u32, port: u32) -> u32 {
     let (first, n_own) = fabric.shape().node.own_ports(gpu);
-    (first..first + n_own).find(|own| own % fabric.n_planes() == port % fabric.n_planes()).unwrap_or(port)
+    let same_plane = |own: &u32| own % fabric.n_planes() == port % fabric.n_planes();
+    let works = |own: &u32| !fabric.is_down(fabric.port_down(node, *own));
+    (first..first + n_own).filter(same_plane).find(works).unwrap_or(port)
 }

@@ -29,9 +29,7 @@ pub(super) fn ways(fabric: &Fabric, ask: &Ask, loads: &[f64], give: &mut dyn FnM
             true
         }
         Policy::Adaptive => {
-            let busiest = |way: &Way| way.links().iter().map(|link| loads[link.0 as usize]).fold(0.0, f64::max);
-            let weighed = alive.map(|way| (busiest(&way), way));
-            let Some((_, least)) = weighed.reduce(|a, b| if b.0 < a.0 { b } else { a }) else { return false };
+            let Some(least) = least_loaded(fabric, ask, n_ways, loads) else { return false };
             give(least.links());
             true
         }
@@ -44,6 +42,35 @@ pub(super) fn ways(fabric: &Fabric, ask: &Ask, loads: &[f64], give: &mut dyn FnM
             any
         }
     }
+}
+
+/// As switches do it, hop by hop: first the cable of the leaf whose way down at the other end is the least busy too, then
+/// that of the aggregation switch.
+fn least_loaded(fabric: &Fabric, ask: &Ask, n_ways: u32, loads: &[f64]) -> Option<Way> {
+    let uplinks = match fabric.plane_shape() {
+        PlaneShape::Tree3(tree) if n_ways > tree.aggregations => tree.uplinks,
+        _ => 1,
+    };
+    let alive = |n: u32| {
+        let way = way(fabric, ask, n);
+        (!way.links().iter().any(|&link| fabric.is_down(link))).then_some(way)
+    };
+    // All ways of a column have the same first and last link.
+    let at_leaves = |n: u32| {
+        let way = (n..n + uplinks).find_map(alive)?;
+        Some((busiest(&[way.links()[0], way.links()[way.len - 1]], loads), n))
+    };
+    if n_ways == 1 {
+        return alive(0);
+    }
+    let columns = (0..n_ways).step_by(uplinks as usize).filter_map(at_leaves);
+    let (_, column) = columns.reduce(|a, b| if b.0 < a.0 { b } else { a })?;
+    let above = (column..column + uplinks).filter_map(alive).map(|way| (busiest(way.links(), loads), way));
+    above.reduce(|a, b| if b.0 < a.0 { b } else { a }).map(|(_, way)| way)
+}
+
+fn busiest(links: &[LinkId], loads: &[f64]) -> f64 {
+    links.iter().map(|link| loads[link.0 as usize]).fold(0.0, f64::max)
 }
 
 fn n_ways(fabric: &Fabric, ask: &Ask) -> u32 {

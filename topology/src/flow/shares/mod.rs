@@ -19,17 +19,26 @@ use std::collections::BinaryHeap;
 use self::ends::Ends;
 use self::relax::Queue;
 use self::table::{Finder, Table};
-use super::paths::Paths;
+use super::paths::{PathId, Paths};
 
-/// No link limits the flow: it is not there.
-const NONE: u32 = u32::MAX;
+/// No link has ever limited the flow.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// What a link gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Capacity {
+    /// So many bytes per second to all flows together.
+    Shared(f64),
+    /// So many bytes per second to every flow, for each unit of its weight.
+    Each(f64),
+}
 
 /// Flows that share links now.
 pub(super) struct Shares<'a> {
     paths: Cow<'a, Paths>,
     /// By flow; empty where all weigh 1.
     weights: Vec<f64>,
-    /// Which link limits a flow.
+    /// Which link limits a flow, or did when it ended.
     limiter: Vec<u32>,
     links: Vec<Shared>,
     table: Table,
@@ -81,6 +90,8 @@ impl PartialOrd for Ending {
 /// A link and the flows on it.
 struct Shared {
     capacity: f64,
+    /// No flow gets more than this, by weight.
+    ceiling: f64,
     /// What every flow gets at least, by weight, that this link limits; infinite while it limits none.
     level: f64,
     /// The weight of those that it limits, and of all.
@@ -97,9 +108,48 @@ struct Shared {
     is_wrong: bool,
     queued: f64,
     is_touched: bool,
+    is_changed: bool,
+    /// Seconds with any flow on it before `busy_since`.
+    busy: f64,
+    busy_since: f64,
 }
 
 impl Shared {
+    fn new(capacity: Capacity) -> Self {
+        let (capacity, ceiling) = match capacity {
+            Capacity::Shared(capacity) => (capacity, f64::INFINITY),
+            Capacity::Each(level) => (f64::INFINITY, level),
+        };
+        Self {
+            capacity,
+            ceiling,
+            level: f64::INFINITY,
+            own: 0.0,
+            total: 0.0,
+            limited: 0.0,
+            given: 0.0,
+            since: 0.0,
+            n_own: 0,
+            n_total: 0,
+            is_wrong: false,
+            queued: 0.0,
+            is_touched: false,
+            is_changed: false,
+            busy: 0.0,
+            busy_since: 0.0,
+        }
+    }
+
+    /// What it gives to a unit of weight if so much grows on it and others take `limited`.
+    fn level_for(&self, limited: f64, weight: f64) -> f64 {
+        ((self.capacity - limited).max(0.0) / weight).min(self.ceiling)
+    }
+
+    /// Bytes per second over it.
+    fn load(&self) -> f64 {
+        if self.n_own == 0 { self.limited } else { self.limited + self.own * self.level }
+    }
+
     /// What it has given to a unit of weight.
     fn given_at(&self, now: f64) -> f64 {
         // Nothing times infinity is not a number.
@@ -125,22 +175,8 @@ impl Shared {
 
 impl<'a> Shares<'a> {
     /// Of links with these capacities; no flow is there yet. Weights are by flow, or none where all are 1.
-    pub(super) fn new(capacities: impl Iterator<Item = f64>, paths: Cow<'a, Paths>, weights: Vec<f64>) -> Self {
-        let shared = |capacity| Shared {
-            capacity,
-            level: f64::INFINITY,
-            own: 0.0,
-            total: 0.0,
-            limited: 0.0,
-            given: 0.0,
-            since: 0.0,
-            n_own: 0,
-            n_total: 0,
-            is_wrong: false,
-            queued: 0.0,
-            is_touched: false,
-        };
-        let links: Vec<Shared> = capacities.map(shared).collect();
+    pub(super) fn new(capacities: impl Iterator<Item = Capacity>, paths: Cow<'a, Paths>, weights: Vec<f64>) -> Self {
+        let links: Vec<Shared> = capacities.map(Shared::new).collect();
         let n = links.len();
         Self {
             limiter: vec![NONE; paths.n_flows()],
@@ -164,6 +200,71 @@ impl<'a> Shares<'a> {
     /// When the next flow ends, if all goes on as it is; infinite if none does.
     pub(super) fn next_end(&mut self) -> f64 {
         self.ends.next()
+    }
+
+    /// Links that a flow crosses now.
+    pub(super) fn path(&self, flow: u32) -> &[u32] {
+        self.paths.of(flow)
+    }
+
+    /// Which link limits a flow, or did when it ended; [`NONE`] before it begins.
+    pub(super) fn limiter(&self, flow: u32) -> u32 {
+        self.limiter[flow as usize]
+    }
+
+    /// For how many seconds any flow was on a link.
+    pub(super) fn busy(&self, link: u32) -> f64 {
+        let state = &self.links[link as usize];
+        if state.n_total == 0 { state.busy } else { state.busy + (self.now - state.busy_since) }
+    }
+
+    /// Gives links whose load may have changed since the last time, with load and capacity.
+    pub(super) fn take_changed(&mut self, mut give: impl FnMut(u32, f64, f64)) {
+        for link in self.queue.changed.drain(..) {
+            let state = &mut self.links[link as usize];
+            state.is_changed = false;
+            give(link, state.load(), state.capacity);
+        }
+    }
+
+    /// Keeps account of links whose load changes, from now on.
+    pub(super) fn watch(&mut self) {
+        self.queue.is_watched = true;
+    }
+
+    /// The link gives so many bytes per second from now on.
+    pub(super) fn set_capacity(&mut self, link: u32, bytes_per_s: f64) {
+        let state = &mut self.links[link as usize];
+        state.capacity = bytes_per_s;
+        let level = state.level;
+        self.queue.note(link, state, level);
+    }
+
+    /// Another path, and the weight over it, for a flow that is not there.
+    pub(super) fn change_path(&mut self, flow: u32, path: PathId, weight: f64) {
+        self.paths.to_mut().change(flow, path);
+        if let Some(known) = self.weights.get_mut(flow as usize) {
+            *known = weight;
+        }
+    }
+
+    /// Takes a flow out before its end. Returns the bytes that it still had, if it was there.
+    pub(super) fn remove(&mut self, flow: u32) -> Option<f64> {
+        let link = self.limiter[flow as usize];
+        if link == NONE {
+            return None;
+        }
+        let mut at = 0.0;
+        self.own[link as usize].retain(|ending| {
+            if ending.flow == flow {
+                at = ending.at;
+            }
+            ending.flow != flow
+        });
+        let left = (at - self.links[link as usize].given_at(self.now)).max(0.0) * self.weight(flow);
+        self.take_out(link, &[flow]);
+        self.limiter[flow as usize] = NONE;
+        Some(left)
     }
 
     fn weight(&self, flow: u32) -> f64 {
@@ -196,11 +297,13 @@ impl<'a> Shares<'a> {
         let level = self.links[link as usize].level;
         for &flow in flows {
             let weight = self.weight(flow);
-            self.limiter[flow as usize] = NONE;
             for &hop in self.paths.of(flow) {
                 let crossed = &mut self.links[hop as usize];
                 crossed.n_total -= 1;
                 self.n_hops -= 1;
+                if crossed.n_total == 0 {
+                    crossed.busy += self.now - crossed.busy_since;
+                }
                 crossed.total = if crossed.n_total == 0 { 0.0 } else { crossed.total - weight };
                 if hop == link {
                     crossed.lose(weight);
@@ -208,7 +311,7 @@ impl<'a> Shares<'a> {
                 }
                 self.table.take(&self.from, hop, weight);
                 crossed.limited -= weight * level;
-                self.queue.note(hop, crossed);
+                self.queue.note(hop, crossed, level);
             }
         }
         self.table.remove_empty(link);
@@ -221,7 +324,7 @@ impl<'a> Shares<'a> {
         if state.n_own == 0 {
             (state.level, state.given) = (f64::INFINITY, 0.0);
         } else {
-            self.queue.note(link, state);
+            self.queue.note(link, state, 0.0);
         }
         self.touch(link);
     }
@@ -232,13 +335,15 @@ impl<'a> Shares<'a> {
     }
 
     /// Flows that begin, each with its bytes.
-    pub(super) fn enter(&mut self, now: f64, flows: &[(u32, f64)]) {
-        self.now = now;
+    pub(super) fn enter(&mut self, flows: &[(u32, f64)]) {
         let n_before = self.n_hops;
         for &(flow, _) in flows {
             let weight = self.weight(flow);
             for &hop in self.paths.of(flow) {
                 let crossed = &mut self.links[hop as usize];
+                if crossed.n_total == 0 {
+                    crossed.busy_since = self.now;
+                }
                 crossed.n_total += 1;
                 crossed.total += weight;
                 self.n_hops += 1;
@@ -275,7 +380,7 @@ impl<'a> Shares<'a> {
     fn likely_limiter(&self, flow: u32, coming: &[f64]) -> u32 {
         let share = |link: u32| {
             let state = &self.links[link as usize];
-            (state.capacity - state.limited).max(0.0) / (state.own + coming[link as usize])
+            state.level_for(state.limited, state.own + coming[link as usize])
         };
         let path = self.paths.of(flow);
         let least = path.iter().map(|&link| (share(link), link)).min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -289,7 +394,7 @@ impl<'a> Shares<'a> {
         let state = &mut self.links[link as usize];
         state.advance(self.now);
         if state.n_own == 0 {
-            state.level = (state.capacity - state.limited).max(0.0) / weights;
+            state.level = state.level_for(state.limited, weights);
         }
         let (level, given) = (state.level, state.given);
         let mut entered = Vec::new();
@@ -305,11 +410,11 @@ impl<'a> Shares<'a> {
                 }
                 self.table.add(&mut self.to, hop, weight);
                 crossed.limited += weight * level;
-                self.queue.note(hop, crossed);
+                self.queue.note(hop, crossed, level);
             }
         }
         self.own[link as usize].append(&mut BinaryHeap::from(entered));
-        self.queue.note(link, &mut self.links[link as usize]);
+        self.queue.note(link, &mut self.links[link as usize], level);
         self.touch(link);
     }
 
@@ -326,6 +431,7 @@ impl<'a> Shares<'a> {
         for link in self.touched.drain(..) {
             let state = &mut self.links[link as usize];
             state.is_touched = false;
+            self.queue.saw(link, state);
             state.advance(self.now);
             let next = self.own[link as usize].peek();
             // At level 0 nothing ends.

@@ -23,11 +23,12 @@ struct Filling {
     left: f64,
     growing: f64,
     n_growing: u32,
+    ceiling: f64,
 }
 
 impl Filling {
     fn level(&self) -> f64 {
-        self.left.max(0.0) / self.growing
+        (self.left.max(0.0) / self.growing).min(self.ceiling)
     }
 }
 
@@ -47,9 +48,10 @@ impl Shares<'_> {
     /// Takes all flows out, each with what it still needs of its link per unit of weight.
     fn take_all(&mut self, entering: &[(u32, f64)]) -> Vec<Ending> {
         let mut flows = Vec::new();
-        for (heap, state) in self.own.iter_mut().zip(&mut self.links) {
+        for ((link, heap), state) in (0..).zip(&mut self.own).zip(&mut self.links) {
             let given = state.given_at(self.now);
             flows.extend(heap.drain().map(|Ending { at, flow }| Ending { at: at - given, flow }));
+            self.queue.saw(link, state);
             (state.own, state.n_own, state.level) = (0.0, 0, f64::INFINITY);
             (state.given, state.since, state.limited) = (0.0, self.now, 0.0);
         }
@@ -80,6 +82,7 @@ impl Shares<'_> {
             left: state.capacity,
             growing: state.total,
             n_growing: members.of(link).len() as u32,
+            ceiling: state.ceiling,
         };
         let mut fillings: Vec<Filling> = (0..).zip(&self.links).map(filling).collect();
         let busy = (0..).zip(&fillings).filter(|(_, filling)| filling.n_growing > 0);
@@ -107,12 +110,12 @@ impl Shares<'_> {
     /// From the table, where less is rounded than in running sums; as the last one where they are the same.
     fn exact_level(&self, link: u32, last: f64) -> f64 {
         let state = &self.links[link as usize];
-        let (mut left, mut growing) = (state.capacity, state.total);
+        let (mut limited, mut growing) = (0.0, state.total);
         for cell in self.table.row(link) {
-            left -= cell.weight * self.links[cell.limiter as usize].level;
+            limited += cell.weight * self.links[cell.limiter as usize].level;
             growing -= cell.weight;
         }
-        let level = left.max(0.0) / growing;
+        let level = state.level_for(limited, growing);
         if (level - last).abs() <= SAME * level { last } else { level }
     }
 

@@ -20,6 +20,9 @@ pub(super) struct Queue {
     heap: BinaryHeap<Wrong>,
     /// Weights by link of flows that are about to enter; all 0 in between.
     pub(super) coming: Vec<f64>,
+    /// Links whose load may have changed, if anybody wants to know.
+    pub(super) changed: Vec<u32>,
+    pub(super) is_watched: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -44,18 +47,28 @@ impl PartialOrd for Wrong {
 }
 
 impl Queue {
-    /// Something on the link has changed: its level must be looked at, unless it limits nobody and has enough.
-    pub(super) fn note(&mut self, link: u32, state: &mut Shared) {
+    /// Something on the link has changed, and flows on it are limited at `other` now: its level must be looked at, unless
+    /// it limits nobody and has enough.
+    pub(super) fn note(&mut self, link: u32, state: &mut Shared, other: f64) {
+        self.saw(link, state);
         let level = if state.n_own > 0 {
-            (state.capacity - state.limited).max(0.0) / state.own
-        } else if state.limited > state.capacity * NEARLY_FULL {
-            state.capacity / state.total
+            state.level_for(state.limited, state.own)
+        } else if state.limited > state.capacity * NEARLY_FULL || other > state.ceiling {
+            state.level_for(0.0, state.total)
         } else {
             return;
         };
         if !state.is_wrong || level < state.queued * NEARLY_FULL {
             (state.is_wrong, state.queued) = (true, level);
             self.heap.push(Wrong { level, link });
+        }
+    }
+
+    /// The load of the link may have changed.
+    pub(super) fn saw(&mut self, link: u32, state: &mut Shared) {
+        if self.is_watched && !state.is_changed {
+            state.is_changed = true;
+            self.changed.push(link);
         }
     }
 
@@ -116,25 +129,25 @@ impl Shares<'_> {
         }
         let state = &mut links[link as usize];
         state.limited = limited;
-        let (own, capacity) = (state.own, state.capacity);
-        if state.n_own == 0 && limited <= capacity * (1.0 + SAME) {
+        let state = &links[link as usize];
+        if state.n_own == 0 && limited <= state.capacity * (1.0 + SAME) && highest <= state.ceiling * (1.0 + SAME) {
             return Found { level: f64::INFINITY, some_above: false };
         }
         if state.n_own > 0 {
-            let level = (capacity - limited).max(0.0) / own;
+            let level = state.level_for(limited, state.own);
             if highest <= level * (1.0 + SAME) {
                 return Found { level, some_above: false };
             }
         }
         // From below: those who are limited at less leave the more to the others.
-        let mut level = capacity / state.total;
+        let mut level = state.level_for(0.0, state.total);
         let mut n_below = 0;
         loop {
-            let (mut left, mut weight, mut n) = (capacity, own, 0);
+            let (mut limited, mut weight, mut n) = (0.0, state.own, 0);
             for cell in row {
                 let other = links[cell.limiter as usize].level;
                 if other <= level * (1.0 + SAME) {
-                    left -= cell.weight * other;
+                    limited += cell.weight * other;
                     n += 1;
                 } else {
                     weight += cell.weight;
@@ -143,7 +156,7 @@ impl Shares<'_> {
             if weight <= 0.0 {
                 return Found { level: f64::INFINITY, some_above: false };
             }
-            level = level.max(left / weight);
+            level = level.max(state.level_for(limited, weight));
             if n == n_below {
                 return Found { level, some_above: n < row.len() };
             }
@@ -170,7 +183,7 @@ impl Shares<'_> {
         while let Some((crossed, weight)) = self.table.in_column(link, n) {
             let crossed_state = &mut self.links[crossed as usize];
             crossed_state.limited += weight * rise;
-            self.queue.note(crossed, crossed_state);
+            self.queue.note(crossed, crossed_state, level);
             n += 1;
         }
     }
@@ -225,7 +238,7 @@ impl Shares<'_> {
                     crossed.gain(weight);
                 }
                 if hop != to && hop != from {
-                    self.queue.note(hop, crossed);
+                    self.queue.note(hop, crossed, new_level);
                 }
             }
         }
