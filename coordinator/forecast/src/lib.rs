@@ -1,9 +1,13 @@
 //! What a plan will cost before it runs: how long a step takes, what it waits for, what limits it. Pure functions of a
 //! plan, a machine and a fabric; no clock, no LibTorch.
 
+pub mod estimate;
+pub mod hardware;
 pub mod page;
 pub mod picture;
+pub mod rows;
 pub mod simulate;
 mod work;
+pub mod workload;
 
 pub use work::{Exchange, Part, PassWork, StageWork};

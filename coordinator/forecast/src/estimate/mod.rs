@@ -1,0 +1,15 @@
+//! How long a step takes on a machine, by formula: kernels under a roofline, collectives by latency and bandwidth, the
+//! pipeline's bubble, the reduction of gradients, the optimizer. Every part of the sum has a name.
+
+mod collective;
+mod optimizer;
+mod roofline;
+mod stage;
+mod stage_work;
+mod step;
+
+pub use collective::{ring_seconds, seconds_of, spans_nodes};
+pub use roofline::{launch_seconds, seconds};
+pub use stage::{RankTime, StageTime, stage_times};
+pub use stage_work::stage_work;
+pub use step::{Part, StepEstimate, estimate};

@@ -1,0 +1,268 @@
+//! How long one microbatch takes on each stage, by what it waits for.
+
+use super::collective::{seconds_of, spans_nodes};
+use super::roofline::{launch_seconds, seconds};
+use crate::hardware::Hardware;
+use crate::workload::{
+    self, Block, Collective, Group, Kernel, Kernels, Layout, Network, Recompute, Role, embedding, head, prediction,
+};
+
+/// Chunks that a product is cut into so that its tensor-parallel collective hides behind the rest of it.
+const OVERLAP_CHUNKS: f64 = 4.0;
+
+/// Seconds of one microbatch on one stage, or of all stages of a rank. Parts add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StageTime {
+    /// Kernels of forward.
+    pub forward: f64,
+    /// Kernels of input gradients.
+    pub input: f64,
+    /// Kernels of weight gradients.
+    pub weight: f64,
+    /// Kernels of what backward does again.
+    pub again: f64,
+    /// What the GPU waits for the CPU that launches them.
+    pub launch: f64,
+    /// Tensor-parallel collectives that nothing hides.
+    pub tensor: f64,
+    /// Context-parallel collectives that nothing hides.
+    pub context: f64,
+    /// Dispatch and combine that nothing hides.
+    pub exchange: f64,
+    /// Sends to and from neighbouring stages.
+    pub sends: f64,
+}
+
+impl StageTime {
+    /// All of it.
+    pub fn total(&self) -> f64 {
+        self.compute() + self.launch + self.tensor + self.context + self.exchange + self.sends
+    }
+
+    /// Kernels.
+    pub fn compute(&self) -> f64 {
+        self.forward + self.input + self.weight + self.again
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.forward += other.forward;
+        self.input += other.input;
+        self.weight += other.weight;
+        self.again += other.again;
+        self.launch += other.launch;
+        self.tensor += other.tensor;
+        self.context += other.context;
+        self.exchange += other.exchange;
+        self.sends += other.sends;
+    }
+}
+
+/// What pipeline ranks do for one microbatch: each rank's time, and the layers that it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RankTime {
+    /// All stages of the rank together.
+    pub time: StageTime,
+    /// Main layers and, after them, MTP layers.
+    pub layers: Vec<u32>,
+    /// Whether it holds the embedding, the head, or both.
+    pub ends: f64,
+}
+
+/// The time of every pipeline rank.
+pub fn stage_times(hardware: &Hardware, network: &Network, layout: &Layout) -> Vec<RankTime> {
+    let n_stages = (layout.pipeline * layout.virtual_stages) as usize;
+    let n_places = network.layers + network.mtp_depth;
+    let layer_time = |layer: u32| {
+        let mut time = Clock { hardware, network, layout };
+        let blocks = layer_blocks(network, layout, layer);
+        time.of(&blocks)
+    };
+    // Layers of a kind take equally long.
+    let (dense, sparse) = (layer_time(0), layer_time(network.layers));
+    let of_layer = |layer: u32| if network.is_sparse(layer) { sparse } else { dense };
+    let mut clock = Clock { hardware, network, layout };
+    let first = clock.of(&[embedding(network, layout)]);
+    let last = clock.of(&[head(network, layout)]);
+    let module = clock.of(&[prediction(network, layout)]);
+    let costs: Vec<f64> = (0..n_places)
+        .map(|layer| {
+            let mut cost = of_layer(layer).total();
+            if layer == 0 {
+                cost += first.total();
+            }
+            if layer + 1 == network.layers {
+                cost += last.total();
+            }
+            if layer >= network.layers {
+                cost += module.total() + last.total();
+            }
+            cost
+        })
+        .collect();
+    let cuts = cut(&costs, n_stages, network.layers as usize);
+    let mut ranks = vec![RankTime { time: StageTime::default(), layers: Vec::new(), ends: 0.0 }; layout.pipeline as usize];
+    for (stage, range) in cuts.iter().enumerate() {
+        let rank = &mut ranks[stage % layout.pipeline as usize];
+        for layer in range.clone() {
+            let layer = layer as u32;
+            rank.time.add(&of_layer(layer));
+            rank.layers.push(layer);
+            if layer == 0 {
+                rank.time.add(&first);
+                rank.ends += 1.0;
+            }
+            if layer + 1 == network.layers {
+                rank.time.add(&last);
+                rank.ends += if network.tied && layout.pipeline == 1 { 0.0 } else { 1.0 };
+            }
+            if layer >= network.layers {
+                rank.time.add(&module);
+                rank.time.add(&last);
+            }
+        }
+    }
+    for rank in &mut ranks {
+        rank.time.launch = clock.waiting(&rank.time);
+        rank.time.sends = f64::from(layout.virtual_stages) * 2.0 * send_seconds(hardware, network, layout);
+    }
+    ranks
+}
+
+/// The blocks of a layer, in order.
+pub(crate) fn layer_blocks(network: &Network, layout: &Layout, layer: u32) -> Vec<Block> {
+    let attention = workload::attention(network, layout);
+    match network.experts.filter(|_| network.is_sparse(layer)) {
+        Some(experts) => vec![
+            attention,
+            workload::experts(network, layout, &experts),
+            workload::shared_experts(network, layout, &experts),
+        ],
+        None => vec![attention, workload::dense(network, layout)],
+    }
+}
+
+/// One message to the next stage: tensor ranks send a part each and gather it over NVLink.
+fn send_seconds(hardware: &Hardware, network: &Network, layout: &Layout) -> f64 {
+    if layout.pipeline <= 1 {
+        return 0.0;
+    }
+    let bytes = 2.0 * layout.tokens() * f64::from(network.hidden);
+    let t = f64::from(layout.tensor);
+    let inside = hardware.nvlink_bandwidth * hardware.nvlink_efficiency;
+    let stride = layout.tensor * layout.context * layout.data;
+    let (bandwidth, latency) = if spans_nodes(hardware, 2, stride) {
+        (hardware.nic_bandwidth * hardware.nic_efficiency, hardware.nic_seconds)
+    } else {
+        (inside, hardware.nvlink_seconds)
+    };
+    let gather = if layout.sequence_parallel { 0.0 } else { bytes * (t - 1.0) / t / inside };
+    latency + bytes / t / bandwidth + gather
+}
+
+struct Clock<'a> {
+    hardware: &'a Hardware,
+    network: &'a Network,
+    layout: &'a Layout,
+}
+
+impl Clock<'_> {
+    /// The time of some blocks. `launch` is what the CPU needs; [`Clock::waiting`] makes a wait of it.
+    fn of(&mut self, blocks: &[Block]) -> StageTime {
+        let mut time = StageTime::default();
+        for block in blocks {
+            self.block(block, &mut time);
+        }
+        time
+    }
+
+    fn block(&self, block: &Block, time: &mut StageTime) {
+        let again = self.layout.recompute.again(block);
+        let gpu = |kernels: &[Kernel]| kernels.iter().map(|kernel| seconds(self.hardware, kernel)).sum::<f64>();
+        let cpu = |kernels: &[Kernel], backward| {
+            kernels.iter().map(|kernel| launch_seconds(self.hardware, kernel, backward)).sum::<f64>()
+        };
+        time.forward += gpu(&block.forward);
+        time.input += gpu(&block.input);
+        time.weight += gpu(&block.weight) + self.accumulation(&block.weight);
+        time.again += gpu(again);
+        time.launch += cpu(&block.forward, false) + cpu(&block.input, true) + cpu(&block.weight, true) + cpu(again, false);
+        let repeated = if self.layout.recompute == Recompute::Full { 3.0 } else { 2.0 };
+        for &collective in &block.collectives {
+            let experts = self.network.experts;
+            let (top_k, max_nodes) = experts.map_or((0.0, None), |e| (f64::from(e.top_k), e.max_nodes));
+            let seconds = seconds_of(self.hardware, self.layout, collective, top_k, max_nodes);
+            let launched = self.hardware.collective_launch_seconds * repeated;
+            match collective {
+                Collective::AllReduce(Group::Tensor, _) | Collective::GatherScatter(Group::Tensor, _) => {
+                    let hidden = self.layout.kernels == Kernels::FusedAttention;
+                    time.tensor += repeated * seconds / if hidden { OVERLAP_CHUNKS } else { 1.0 };
+                }
+                Collective::Dispatch(_) | Collective::Combine(_) => time.exchange += repeated * seconds,
+                _ => {
+                    // Gathered while attention runs on what is there already.
+                    let attention: f64 = gpu(&block.forward.iter().copied().filter(is_attention).collect::<Vec<_>>());
+                    time.context += repeated * (seconds - attention).max(0.0);
+                }
+            }
+            time.launch += launched;
+        }
+    }
+
+    /// Gradients of a microbatch that are added in a pass of their own.
+    fn accumulation(&self, weights: &[Kernel]) -> f64 {
+        if self.layout.kernels != Kernels::Separate {
+            return 0.0;
+        }
+        let add = |kernel: &Kernel| match *kernel {
+            Kernel::Matmul { rows, columns, batches, role: Role::WeightGradient, .. } => {
+                seconds(self.hardware, &Kernel::Memory { bytes: 6.0 * rows * columns * batches, n: 1.0 })
+            }
+            _ => 0.0,
+        };
+        weights.iter().map(add).sum()
+    }
+
+    /// The CPU runs ahead of the GPU, so the slower of the two sets the pace; near equality both are felt (a soft
+    /// maximum, the fourth root of the sum of fourth powers).
+    fn waiting(&self, time: &StageTime) -> f64 {
+        let gpu = time.compute() + time.tensor + time.context + time.exchange;
+        (gpu.powi(4) + time.launch.powi(4)).powf(0.25) - gpu
+    }
+}
+
+fn is_attention(kernel: &Kernel) -> bool {
+    matches!(kernel, Kernel::FusedAttention { .. })
+}
+
+/// Cuts places into `n` runs: evenly where main layers divide, otherwise so that the dearest run is as cheap as can be.
+fn cut(costs: &[f64], n: usize, n_layers: usize) -> Vec<std::ops::Range<usize>> {
+    if n_layers.is_multiple_of(n) && n > 0 {
+        let each = n_layers / n;
+        let end = |stage: usize| if stage + 1 == n { costs.len() } else { (stage + 1) * each };
+        return (0..n).map(|stage| stage * each..end(stage)).collect();
+    }
+    let (mut low, mut high) = (costs.iter().copied().fold(0.0, f64::max), costs.iter().sum::<f64>());
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if runs(costs, middle).len() <= n { high = middle } else { low = middle }
+    }
+    let mut cuts = runs(costs, high);
+    // Fewer runs than stages leave stages without layers.
+    cuts.resize(n, costs.len()..costs.len());
+    cuts
+}
+
+/// Runs of at most `limit` each, as long as can be.
+fn runs(costs: &[f64], limit: f64) -> Vec<std::ops::Range<usize>> {
+    let mut cuts = Vec::new();
+    let (mut start, mut sum) = (0, 0.0);
+    for (place, cost) in costs.iter().enumerate() {
+        if place > start && sum + cost > limit * (1.0 + 1e-12) {
+            cuts.push(start..place);
+            (start, sum) = (place, 0.0);
+        }
+        sum += cost;
+    }
+    cuts.push(start..costs.len());
+    cuts
+}

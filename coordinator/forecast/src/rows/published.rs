@@ -1,0 +1,134 @@
+//! The columns of the cleaned twin of `published_rows.csv`: one number a cell.
+
+use super::csv::Table;
+use super::row::{Cells, Measure, Row};
+use crate::hardware::{self, Format};
+use crate::workload::{Attention, Experts, FeedForward, Kernels, Layout, Network, Recompute, Schedule};
+
+pub(super) fn row(table: &Table, record: usize) -> Result<Row, (String, String, String)> {
+    let mut cells = Cells::new(table, record);
+    let id = cells.text("id").map_or_else(|| format!("{}", record + 1), str::to_owned);
+    let group = cells.text("group").unwrap_or("rows").to_owned();
+    let network = network(&mut cells);
+    let layout = layout(&mut cells, &network);
+    let hardware = cells.text("hardware").unwrap_or_default().to_owned();
+    if hardware::hardware(&hardware).is_none() {
+        cells.note(format!("hardware: {hardware} is no preset; there are {}", hardware::PRESETS.join(", ")));
+    }
+    let measure = match cells.text("metric") {
+        Some("step_seconds") => Measure::Seconds,
+        Some("tokens_per_second_per_gpu") => Measure::TokensPerGpu,
+        Some("tflops_per_gpu") => Measure::TeraflopsPerGpu,
+        other => {
+            let metric = other.unwrap_or("nothing").to_owned();
+            cells.note(format!("metric: {metric} is not the speed of a step"));
+            Measure::Seconds
+        }
+    };
+    let published = cells.number("value");
+    let judged = cells.text("source_read") != Some("no");
+    if let Some(reason) = cells.wrong {
+        return Err((id, group, reason));
+    }
+    Ok(Row { id, group, hardware, network, layout, measure, published, judged })
+}
+
+fn network(cells: &mut Cells<'_>) -> Network {
+    let (layers, hidden, vocab) = (cells.whole("layers"), cells.whole("hidden"), cells.whole("vocab"));
+    let heads = cells.whole("heads");
+    let attention = match cells.text("kv_rank") {
+        Some(_) => Attention::Latent {
+            heads,
+            q_rank: cells.text("q_rank").map(|_| cells.whole("q_rank")),
+            kv_rank: cells.whole("kv_rank"),
+            nope: cells.whole("qk_nope_dim"),
+            rope: cells.whole("qk_rope_dim"),
+            value: cells.whole("head_dim"),
+        },
+        None => {
+            let head_dim = cells.whole_or("head_dim", hidden / heads.max(1));
+            Attention::Grouped { heads, kv_heads: cells.whole_or("kv_heads", heads), head_dim }
+        }
+    };
+    let experts = cells.text("experts").is_some().then(|| Experts {
+        n: cells.whole("experts"),
+        top_k: cells.whole("top_k"),
+        inner: cells.whole("expert_ffn"),
+        shared_inner: if cells.text("shared_ffn").is_some() { cells.whole("shared_ffn") } else { 0 },
+        max_nodes: cells.text("max_nodes").map(|_| cells.whole("max_nodes")),
+    });
+    let dense_layers = match (experts, cells.text("dense_layers")) {
+        (None, _) => layers,
+        (Some(_), None) => 0,
+        (Some(_), Some(_)) => cells.whole("dense_layers"),
+    };
+    let inner = if dense_layers > 0 { cells.whole("ffn") } else { 1 };
+    let gated = cells.text("activation") != Some("gelu");
+    Network {
+        layers,
+        dense_layers,
+        hidden,
+        vocab,
+        attention,
+        feed_forward: FeedForward { inner, gated },
+        experts,
+        mtp_depth: if cells.text("mtp").is_some() { cells.whole("mtp") } else { 0 },
+        tied: !gated,
+    }
+}
+
+fn layout(cells: &mut Cells<'_>, network: &Network) -> Layout {
+    let [tensor, pipeline, context] = ["tp", "pp", "cp"].map(|column| cells.whole_or(column, 1));
+    let (expert, virtual_stages) = (cells.whole_or("ep", 1), cells.whole_or("vp", 1));
+    let gpus = cells.whole("gpus");
+    let model = tensor.saturating_mul(pipeline).saturating_mul(context);
+    cells.divides(("tp x pp x cp", model), ("gpus", gpus));
+    let data = (gpus / model.max(1)).max(1);
+    cells.divides(("ep", expert), ("dp x cp", data.saturating_mul(context)));
+    let (batch, microbatch) = (cells.whole("gbs"), cells.whole_or("mbs", 1));
+    let each = data.saturating_mul(microbatch);
+    cells.divides(("dp x mbs", each), ("gbs", batch));
+    let format = match cells.text("precision") {
+        Some("fp16" | "bf16") | None => Format::F16,
+        Some("fp8") => Format::Fp8,
+        Some(other) => {
+            let reason = format!("precision: {other} is not fp16, bf16 or fp8");
+            cells.note(reason);
+            Format::F16
+        }
+    };
+    let recompute = match cells.text("recompute") {
+        Some("full") => Recompute::Full,
+        Some("selective") => Recompute::Selective,
+        None | Some("none") => Recompute::None,
+        Some(other) => {
+            let reason = format!("recompute: {other} is not none, selective or full");
+            cells.note(reason);
+            Recompute::None
+        }
+    };
+    let fused_attention = cells.text("attention_kernel") != Some("unfused");
+    let sharded = cells.text("fsdp").is_some_and(|cell| cell == "1");
+    Layout {
+        tensor,
+        sequence_parallel: tensor > 1 && cells.text("sequence_parallel").is_some_and(|cell| cell == "1"),
+        context,
+        pipeline,
+        virtual_stages: if pipeline > 1 { virtual_stages } else { 1 },
+        data,
+        expert,
+        shard_weights: sharded,
+        shard_optimizer: fused_attention,
+        recompute,
+        schedule: match cells.text("schedule") {
+            Some("dualpipe") => Schedule::DualPipe,
+            _ => Schedule::OneFOneB,
+        },
+        kernels: if fused_attention { Kernels::FusedAttention } else { Kernels::Fused },
+        microbatch,
+        n_microbatches: batch / each.max(1),
+        sequence: cells.whole("seq"),
+        format,
+        gradient_bytes: if network.experts.is_some() || fused_attention { 4.0 } else { 2.0 },
+    }
+}

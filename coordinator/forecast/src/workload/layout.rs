@@ -1,0 +1,112 @@
+//! How the work of a step is divided.
+
+use serde::Serialize;
+
+use crate::hardware::Format;
+
+/// What backward computes again instead of keeping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recompute {
+    /// Nothing.
+    None,
+    /// What is cheap for the memory that it frees: unfused attention's scores (arXiv 2205.05198, §4.2), or norms and
+    /// the up-projections of latent attention (arXiv 2412.19437, §3.2.3).
+    Selective,
+    /// Every layer.
+    Full,
+}
+
+/// The order of microbatches in the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// One forward, one backward; interleaved where there are virtual stages.
+    OneFOneB,
+    /// All forwards, then all backwards.
+    GPipe,
+    /// 1F1B whose weight gradients wait (arXiv 2401.10241).
+    ZbH1,
+    /// Microbatches enter at both ends (arXiv 2412.19437, §3.2.1).
+    DualPipe,
+    /// Microbatches go down the ranks and back up.
+    DualPipeV,
+}
+
+/// Which kernels the training software brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kernels {
+    /// Bias, dropout and residual are kernels of their own; gradients are added in a pass of their own.
+    Separate,
+    /// They are fused, and weight gradients are added by the product itself; attention's scores are in memory.
+    Fused,
+    /// Likewise, and attention is one kernel.
+    FusedAttention,
+}
+
+/// How a step is divided among ranks and in time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Layout {
+    /// Ranks that share a matrix.
+    pub tensor: u32,
+    /// Whether they also divide what lies between matrices (arXiv 2205.05198, §4.2.2).
+    pub sequence_parallel: bool,
+    /// Ranks that share a sequence.
+    pub context: u32,
+    /// Pipeline ranks.
+    pub pipeline: u32,
+    /// Stages that each of them holds.
+    pub virtual_stages: u32,
+    /// Ranks that see different samples.
+    pub data: u32,
+    /// Ranks that the experts of a layer are spread over.
+    pub expert: u32,
+    /// Whether weights are divided too and gathered when they are needed (FSDP, ZeRO-3).
+    pub shard_weights: bool,
+    /// Whether the optimizer's state is divided among data ranks (ZeRO-1).
+    pub shard_optimizer: bool,
+    /// What backward computes again.
+    pub recompute: Recompute,
+    /// The order of microbatches.
+    pub schedule: Schedule,
+    /// Which kernels run.
+    pub kernels: Kernels,
+    /// Sequences of a microbatch.
+    pub microbatch: u32,
+    /// Microbatches of a step, on each pipeline.
+    pub n_microbatches: u32,
+    /// Tokens of a sequence.
+    pub sequence: u32,
+    /// What large matrix products multiply in.
+    pub format: Format,
+    /// Bytes of a gradient as it is reduced.
+    pub gradient_bytes: f64,
+}
+
+impl Layout {
+    /// Tokens of a microbatch on one rank.
+    pub fn tokens(&self) -> f64 {
+        f64::from(self.microbatch) * f64::from(self.sequence) / f64::from(self.context)
+    }
+
+    /// All ranks.
+    pub fn n_ranks(&self) -> u32 {
+        self.tensor * self.context * self.pipeline * self.data
+    }
+
+    /// Tokens of a step.
+    pub fn tokens_per_step(&self) -> f64 {
+        self.sequences_per_step() * f64::from(self.sequence)
+    }
+
+    /// Sequences of a step.
+    pub fn sequences_per_step(&self) -> f64 {
+        f64::from(self.microbatch) * f64::from(self.n_microbatches) * f64::from(self.data)
+    }
+
+    /// By how much what lies between matrices is divided.
+    pub(crate) fn between(&self) -> f64 {
+        if self.sequence_parallel { f64::from(self.tensor) } else { 1.0 }
+    }
+}
