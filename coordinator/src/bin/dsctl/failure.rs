@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use ds_coordinator::server::ServerError;
 use ds_plan::spec::Problems;
 use ds_plan::{NotExecutable, PlanError, SeatError};
+use ds_topology::NoRoute;
+use ds_topology::fabric::{FabricError, FaultError};
 
 use crate::output::Exit;
 
