@@ -28,20 +28,29 @@ mod error;
 mod event;
 mod fluid;
 mod interleave;
+mod islands;
 mod job;
 mod order;
+mod planned;
 mod play;
 mod program;
 mod quotient;
+mod roofline;
 mod run;
 mod scene;
+mod summary;
 #[cfg(test)]
 mod tests;
+mod what_if;
 
 pub use error::SimulateError;
 pub use event::{Epoch, Straggler};
 pub use job::{Closing, Moe, Options, StepJob};
+pub use planned::{PlannedError, PlannedStep, Skew};
+pub use roofline::{Rates, closing, works};
 pub use run::{LinkLoad, Run, Span, Stream};
+pub use summary::{BusyLink, Phase, Summary};
+pub use what_if::{Change, WhatIf, WhatIfError, states};
 
 use interleave::Costs;
 use program::Program;

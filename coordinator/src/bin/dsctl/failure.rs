@@ -138,6 +138,15 @@ pub(crate) enum Failure {
     /// A file of flows does not read, or they cannot be.
     #[error("{}: {reason}", path.display())]
     Flows { path: PathBuf, reason: String },
+    /// A fabric does not read, or cannot be.
+    #[error("{}: {reason}", path.display())]
+    Fabric { path: PathBuf, reason: String },
+    /// Loads do not read.
+    #[error("{}: {reason}", path.display())]
+    Loads { path: PathBuf, reason: String },
+    /// A step cannot be played.
+    #[error("{reason}")]
+    Simulation { reason: String },
     /// A thread of this program could not be started.
     #[error("the runtime cannot be started: {0}")]
     Runtime(io::Error),
