@@ -157,7 +157,8 @@ impl Fluid {
     /// Takes out everything; gives what each flow has left.
     pub(super) fn clear(&mut self, now: f64) -> Vec<(u64, f64)> {
         self.share(now);
-        let slots: Vec<u32> = (0..self.slots.len() as u32).filter(|&slot| self.slots[slot as usize].is_some()).collect();
+        let slots: Vec<u32> =
+            (0..self.slots.len() as u32).filter(|&slot| self.slots[slot as usize].is_some()).collect();
         let mut left = Vec::new();
         for slot in slots {
             let active = self.take_out(slot);

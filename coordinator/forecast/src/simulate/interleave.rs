@@ -45,9 +45,10 @@ fn cost(scene: &Scene, template: &Template, on_link: &mut [f64]) -> (f64, Option
                 (seconds, busiest) = (took, Some(link));
             }
         }
-        fastest = f64::min(fastest, latency + seconds);
-        if latency + seconds > slowest.0 {
-            slowest = (latency + seconds, busiest);
+        let all = template.delay + latency + seconds;
+        fastest = f64::min(fastest, all);
+        if all > slowest.0 {
+            slowest = (all, busiest);
         }
     }
     (if fastest.is_finite() { fastest } else { 0.0 }, slowest.1)

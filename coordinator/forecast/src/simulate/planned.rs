@@ -1,13 +1,16 @@
 //! A plan as the simulator sees it: who does what where, and how tokens go to experts.
 
 use ds_arch::GroupLimit;
-use ds_plan::JobPlan;
 use ds_plan::schedule::{Action, Placement};
+use ds_plan::spec::ComputeType;
+use ds_plan::{Coordinates, JobPlan};
 use ds_topology::EndpointId;
 use ds_topology::traffic::moe::{Forwarding, Gate, GateError, Mode, Popularity, SkewError};
 
 use super::job::{Closing, Moe, StepJob};
 use crate::StageWork;
+use crate::estimate::stage_work;
+use crate::hardware::Hardware;
 
 /// How popular experts are.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +56,7 @@ pub struct PlannedStep {
     seats: Vec<EndpointId>,
     moe: Option<Moe>,
     closing: Vec<Closing>,
+    left_beside_exchange: f64,
 }
 
 impl PlannedStep {
@@ -60,13 +64,7 @@ impl PlannedStep {
     ///
     /// # Errors
     /// When the model's gate, or the loads, make no sense.
-    pub fn new(
-        plan: &JobPlan,
-        stages: Vec<StageWork>,
-        closing: Vec<Closing>,
-        skew: &Skew,
-        n_endpoints: u32,
-    ) -> Result<Self, PlannedError> {
+    pub fn new(plan: &JobPlan, hardware: &Hardware, skew: &Skew, n_endpoints: u32) -> Result<Self, PlannedError> {
         let (grid, spec) = (plan.grid(), plan.spec());
         let n_ranks = grid.n_ranks();
         let seat = |rank: u32| {
@@ -77,13 +75,14 @@ impl PlannedStep {
         Ok(Self {
             actions: (0..grid.n_pipeline()).map(|at| plan.actions(at).to_vec()).collect(),
             placement: plan.placement(),
-            stages,
+            stages: stage_work(plan, hardware),
             per_pipeline: n_ranks / grid.n_pipeline(),
             tensor: grid.n_tensor(),
             expert: grid.n_expert(),
             seats: (0..n_ranks).map(seat).collect(),
-            moe: moe(plan, skew)?,
-            closing,
+            moe: moe(plan, skew, hardware.exchange_seconds)?,
+            closing: closing(plan, hardware),
+            left_beside_exchange: 1.0 - hardware.exchange_multiprocessors / hardware.n_multiprocessors,
         })
     }
 
@@ -98,12 +97,13 @@ impl PlannedStep {
             expert_ranks: self.expert,
             seats: &self.seats,
             moe: self.moe.clone(),
+            left_beside_exchange: self.left_beside_exchange,
             closing: &self.closing,
         })
     }
 }
 
-fn moe(plan: &JobPlan, skew: &Skew) -> Result<Option<Moe>, PlannedError> {
+fn moe(plan: &JobPlan, skew: &Skew, overhead_seconds: f64) -> Result<Option<Moe>, PlannedError> {
     let spec = plan.spec();
     let (model, phase) = (&spec.model, &spec.train[0]);
     let layers: Vec<u32> = model.moe_layers().map(|layer| layer.0).collect();
@@ -134,5 +134,38 @@ fn moe(plan: &JobPlan, skew: &Skew) -> Result<Option<Moe>, PlannedError> {
     }
     let tokens = f64::from(phase.microbatch) * f64::from(phase.sequence) / f64::from(plan.grid().n_context());
     let mode = Mode::Deduplicated(Forwarding::CutThrough);
-    Ok(Some(Moe { gate, mode, tokens, popularity, seed: spec.seed }))
+    Ok(Some(Moe { gate, mode, tokens, overhead_seconds, popularity, seed: spec.seed }))
+}
+
+/// Bytes of an update of one parameter: the gradient is read for its norm, cleared, and read for the update (12); FP32
+/// weight and two moments are read and written (24); the 16-bit weight is written (2).
+const UPDATE_BYTES: f64 = 38.0;
+
+/// What ends a step of a plan, per pipeline coordinate. Where ranks divide the optimizer's state, each updates its
+/// share and 16-bit weights are gathered; otherwise summed gradients are, and each updates all. What two coordinates
+/// hold both, as under DualPipe, is summed on each by itself.
+pub fn closing(plan: &JobPlan, hardware: &Hardware) -> Vec<Closing> {
+    let (grid, spec) = (plan.grid(), plan.spec());
+    let divides = spec.parallel.zero > 0;
+    let gradient = if spec.precision.compute == ComputeType::F64 { 8.0 } else { 4.0 };
+    let gathered = if divides { 2.0 } else { gradient };
+    let at = |pipeline| {
+        let rank = grid.rank_at(Coordinates { pipeline, data: 0, context: 0, tensor: 0 });
+        let (mut dense, mut experts) = (0.0, 0.0);
+        for parameter in plan.parameters_of(rank) {
+            let held = if parameter.expert.is_some() { &mut experts } else { &mut dense };
+            *held += parameter.n_elements() as f64;
+        }
+        dense /= f64::from(grid.n_tensor());
+        let (by_data, by_replicas) = if divides { (grid.n_samplers(), grid.n_replicas()) } else { (1, 1) };
+        let updated = dense / f64::from(by_data) + experts / f64::from(by_replicas);
+        Closing {
+            dense_gradient_bytes: gradient * dense,
+            expert_gradient_bytes: gradient * experts,
+            dense_weight_bytes: gathered * dense,
+            expert_weight_bytes: gathered * experts,
+            optimizer_seconds: updated * UPDATE_BYTES / (hardware.memory_bandwidth * hardware.memory_efficiency),
+        }
+    };
+    (0..grid.n_pipeline()).map(at).collect()
 }

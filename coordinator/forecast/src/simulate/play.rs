@@ -333,8 +333,17 @@ impl<'a> Player<'a> {
         let number = match self.gathering.get(&(step, group, op)) {
             Some(&number) => number,
             None => {
-                let meeting =
-                    Meeting { step, template, owner: group, op, arrived: 0, opens: 0.0, left: Vec::new(), n_left: 0, send: None };
+                let meeting = Meeting {
+                    step,
+                    template,
+                    owner: group,
+                    op,
+                    arrived: 0,
+                    opens: 0.0,
+                    left: Vec::new(),
+                    n_left: 0,
+                    send: None,
+                };
                 let number = self.keep(meeting);
                 self.gathering.insert((step, group, op), number);
                 number
@@ -385,9 +394,10 @@ impl<'a> Player<'a> {
             return;
         }
         let (state, quotient) = (self.state as u32, self.quotient);
-        let islands = self.islands.entry((state, template, owner)).or_insert_with(|| {
-            Rc::new(Islands::new(&quotient.states[state as usize], &start.strands))
-        });
+        let islands = self
+            .islands
+            .entry((state, template, owner))
+            .or_insert_with(|| Rc::new(Islands::new(&quotient.states[state as usize], &start.strands)));
         let islands = islands.clone();
         for island in &islands.islands {
             let began = begins + island.latency;

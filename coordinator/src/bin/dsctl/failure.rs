@@ -144,6 +144,15 @@ pub(crate) enum Failure {
     /// Loads do not read.
     #[error("{}: {reason}", path.display())]
     Loads { path: PathBuf, reason: String },
+    /// Nobody said which fabric.
+    #[error("no fabric is named")]
+    NoFabric,
+    /// Nobody said which machine.
+    #[error("no machine is named; there are {known}")]
+    NoHardware { known: String },
+    /// There is no such machine.
+    #[error("there is no machine {given}; there are {known}")]
+    UnknownHardware { given: String, known: String },
     /// A step cannot be played.
     #[error("{reason}")]
     Simulation { reason: String },
@@ -199,6 +208,8 @@ impl Failure {
             Self::Unattended { job, .. } => format!("dsctl resume {job} goes on with it"),
             Self::AlreadyDone { .. } => "dsctl launch starts a new one".to_owned(),
             Self::Data { .. } => "dsctl data tokenize SOURCE --out DIR shows what can be read".to_owned(),
+            Self::NoFabric => "add --fabric deploy/fabrics/h800-mpft-2048.yaml, or set cluster.fabric".to_owned(),
+            Self::NoHardware { .. } => "add --hardware h800, or set cluster.hardware".to_owned(),
             Self::TooFewTokens { .. } => "give more text, or a smaller train.sequence".to_owned(),
             Self::TooManyWords { .. } => "set model.vocab_size to the tokenizer's size".to_owned(),
             Self::NoHome | Self::Home { .. } => "set DSCTL_HOME to a folder that you may write".to_owned(),

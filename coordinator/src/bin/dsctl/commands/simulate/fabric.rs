@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ds_forecast::simulate::Rates;
+use ds_forecast::hardware::{Hardware, PRESETS};
 use ds_plan::JobPlan;
 use ds_plan::spec::DeviceKind;
 use ds_topology::fabric::Fabric;
@@ -23,21 +23,14 @@ pub(super) fn down(fabric: &Fabric) -> Vec<bool> {
     (0..fabric.network().len() as u32).map(|link| fabric.is_down(LinkId(link))).collect()
 }
 
-/// Rates of the devices that a job asks for.
-pub(super) fn rates(plan: &JobPlan) -> Rates {
-    match plan.spec().cluster.device {
-        // A server core: about 50 GFLOP/s and 10 GB/s.
-        DeviceKind::Cpu => {
-            Rates { matmul: 50e9, grouped: 50e9, attention: 25e9, elementwise: 5e9, memory: 10e9, overhead: 5e-6 }
-        }
-        // An H800 (989 TFLOP/s and 3.35 TB/s by its data sheet) at what large products usually reach of it.
-        DeviceKind::Cuda => Rates {
-            matmul: 600e12,
-            grouped: 500e12,
-            attention: 350e12,
-            elementwise: 30e12,
-            memory: 2.7e12,
-            overhead: 4e-6,
-        },
-    }
+/// The machine that a job's ranks run on: the one asked for, or that of the job, or that of the fabric, or, for ranks on
+/// cores, a CPU.
+pub(super) fn hardware(asked: Option<&str>, plan: &JobPlan, fabric: &Fabric) -> Result<Hardware, Failure> {
+    let cluster = &plan.spec().cluster;
+    let on_cores = (cluster.device == DeviceKind::Cpu).then_some("CPU");
+    let name = asked.or(cluster.hardware.as_deref()).or(fabric.gpu()).or(on_cores);
+    let known = || PRESETS.join(", ").to_lowercase();
+    let name = name.ok_or_else(|| Failure::NoHardware { known: known() })?;
+    ds_forecast::hardware::hardware(name)
+        .ok_or_else(|| Failure::UnknownHardware { given: name.to_owned(), known: known() })
 }

@@ -7,7 +7,7 @@ mod trace;
 
 use std::path::PathBuf;
 
-use ds_forecast::simulate::{Epoch, Options, PlannedStep, Straggler, closing, simulate, works};
+use ds_forecast::simulate::{Epoch, Options, PlannedStep, Straggler, WhatIf, simulate, states};
 use ds_plan::JobPlan;
 use ds_topology::routing::{FabricRoutes, Policy};
 
@@ -21,9 +21,12 @@ use ask::{Asked, SkewAsked};
 pub(crate) struct Args {
     #[command(flatten)]
     spec: SpecArgs,
-    /// The fabric, as YAML; deploy/fabrics has some
+    /// The fabric, as YAML; deploy/fabrics has some. That of the job when absent
     #[arg(long, value_name = "FABRIC.yaml")]
-    fabric: PathBuf,
+    fabric: Option<PathBuf>,
+    /// The machine, such as h800; that of the job or of the fabric when absent
+    #[arg(long, value_name = "NAME")]
+    hardware: Option<String>,
     /// How many steps in a row
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     steps: u32,
@@ -41,7 +44,7 @@ pub(crate) struct Args {
     straggler: Vec<Asked<Straggler>>,
     /// What befalls the fabric, `plane=3:down@t=2s`, `link=P2.h5.up:x0.5@t=1s`, `plane=3:up@t=4s`; several times
     #[arg(long, value_name = "EVENT")]
-    what_if: Vec<ds_forecast::simulate::WhatIf>,
+    what_if: Vec<WhatIf>,
     /// How switches route: static, ecmp, ecmp:SEED, adaptive, spray, valiant
     #[arg(long, value_name = "POLICY", default_value = "static")]
     routing: Policy,
@@ -58,13 +61,13 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let plan = JobPlan::new(self.spec.read()?.spec)?;
-        let fabric = fabric::read(&self.fabric)?;
+        let path = self.fabric.as_ref().or(plan.spec().cluster.fabric.as_ref()).ok_or(Failure::NoFabric)?;
+        let fabric = fabric::read(path)?;
+        let hardware = fabric::hardware(self.hardware.as_deref(), &plan, &fabric)?;
         let refused = |error: &dyn std::fmt::Display| Failure::Simulation { reason: error.to_string() };
-        let states = ds_forecast::simulate::states(&fabric, &self.what_if).map_err(|error| refused(&error))?;
-        let rates = fabric::rates(&plan);
+        let states = states(&fabric, &self.what_if).map_err(|error| refused(&error))?;
         let skew = self.skew.read()?;
-        let (stages, ends) = (works(&plan, &rates), closing(&plan, &rates));
-        let step = PlannedStep::new(&plan, stages, ends, &skew, fabric.n_gpus()).map_err(|error| refused(&error))?;
+        let step = PlannedStep::new(&plan, &hardware, &skew, fabric.n_gpus()).map_err(|error| refused(&error))?;
         let down: Vec<Vec<bool>> = states.iter().map(|(_, fabric)| fabric::down(fabric)).collect();
         let mut routes: Vec<(f64, FabricRoutes)> =
             states.into_iter().map(|(from, fabric)| (from, FabricRoutes::new(fabric, self.routing))).collect();

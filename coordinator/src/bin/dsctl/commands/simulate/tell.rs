@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::output::{Format, data, json as print};
-use crate::show::{bytes, table};
+use crate::show::numbers::bytes;
+use crate::show::table::table;
 
 pub(super) fn tell(
     plan: &JobPlan,
