@@ -7,6 +7,7 @@ pub mod page;
 pub mod picture;
 pub mod rows;
 pub mod simulate;
+pub mod trace;
 mod work;
 pub mod workload;
 

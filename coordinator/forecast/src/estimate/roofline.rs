@@ -6,8 +6,7 @@ use crate::workload::{Kernel, Role};
 
 /// Tiles of a result that a multiprocessor computes at once, with the share of the best rate that each reaches: smaller
 /// tiles read their operands more often.
-const TILES: [(f64, f64, f64); 4] =
-    [(256.0, 128.0, 1.0), (128.0, 128.0, 0.93), (128.0, 64.0, 0.8), (64.0, 64.0, 0.6)];
+const TILES: [(f64, f64, f64); 4] = [(256.0, 128.0, 1.0), (128.0, 128.0, 0.93), (128.0, 64.0, 0.8), (64.0, 64.0, 0.6)];
 
 /// From so many waves of tiles on, the last one's idle multiprocessors count by half a wave in the mean.
 const MANY_WAVES: f64 = 8.0;

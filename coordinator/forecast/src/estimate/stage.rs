@@ -209,7 +209,8 @@ impl Clock<'_> {
         if block.label == "experts" {
             time.experts += gpu(&block.forward) + gpu(&block.input) + gpu(&block.weight) + gpu(again);
         }
-        time.launch += cpu(&block.forward, false) + cpu(&block.input, true) + cpu(&block.weight, true) + cpu(again, false);
+        time.launch +=
+            cpu(&block.forward, false) + cpu(&block.input, true) + cpu(&block.weight, true) + cpu(again, false);
         let repeated = if self.layout.recompute == Recompute::Full { 3.0 } else { 2.0 };
         for &collective in &block.collectives {
             let experts = self.network.experts;

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::optimizer::{held, reduce_seconds, update_seconds};
 use super::dual_pipe::dual_pipe;
+use super::optimizer::{held, reduce_seconds, update_seconds};
 use super::stage::{RankTime, StageTime, rank_times};
 use crate::hardware::Hardware;
 use crate::workload::{Kernels, Layout, Network, Schedule};

@@ -67,7 +67,8 @@ fn exchange(mut cells: Cells<'_>, id: String, group: String) -> Result<Row, (Str
         shared_inner: 0,
         max_nodes: cells.text("max_nodes").map(|_| cells.whole("max_nodes")),
     };
-    let network = Network { experts: Some(experts), dense_layers: 0, ..Network::gpt(1, cells.whole("hidden"), 1, 1, 1) };
+    let network =
+        Network { experts: Some(experts), dense_layers: 0, ..Network::gpt(1, cells.whole("hidden"), 1, 1, 1) };
     let (expert, tokens) = (cells.whole("ep"), cells.whole("tokens_per_gpu"));
     let published = cells.number("value");
     let (Some(probe), None) = (probe, cells.wrong) else {
