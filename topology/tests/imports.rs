@@ -84,7 +84,7 @@ fn what_is_something_else_is_refused_with_its_place() {
     refused(Source::NvidiaSmi, "No devices were found\n", &["nvidia-smi topo -m", "no line begins with GPU0"]);
     refused(Source::NvidiaSmi, &H800.replace("\nGPU3\t", "\nGPX3\t"), &["row GPU4", "GPU3"]);
     refused(Source::Nccl, "<graphs/>", &["<graphs>, not <system>"]);
-    refused(Source::Nccl, "<system><cpu></system>", &["NCCL's topology XML", "1:15"]);
+    refused(Source::Nccl, "<system><cpu></system>", &["NCCL's topology XML", "1:14"]);
     refused(Source::Nccl, "<system/>", &["names no GPU"]);
     refused(
         Source::Slurm,
