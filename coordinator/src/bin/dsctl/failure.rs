@@ -149,6 +149,9 @@ pub(crate) enum Failure {
     /// Neither a file nor a name.
     #[error("there is no fabric {given}; there are {}", known.join(", "))]
     NoSuchFabric { given: String, known: Vec<&'static str> },
+    /// What a cluster's tool printed does not read.
+    #[error("{}: {error}", path.display())]
+    Import { path: PathBuf, error: ImportError },
     /// So much has failed that some are cut off.
     #[error("{given}: {error}")]
     CutOff { given: String, error: NoRoute },
