@@ -14,7 +14,7 @@ pub(super) fn row(table: &Table, record: usize) -> Result<Row, (String, String, 
         return exchange(cells, id, group);
     }
     let network = network(&mut cells);
-    let layout = layout(&mut cells, &network);
+    let layout = layout(&mut cells);
     let hardware = cells.text("hardware").unwrap_or_default().to_owned();
     if hardware::hardware(&hardware).is_none() {
         cells.note(format!("hardware: {hardware} is no preset; there are {}", hardware::PRESETS.join(", ")));
@@ -141,7 +141,7 @@ fn network(cells: &mut Cells<'_>) -> Network {
     }
 }
 
-fn layout(cells: &mut Cells<'_>, network: &Network) -> Layout {
+fn layout(cells: &mut Cells<'_>) -> Layout {
     let [tensor, pipeline, context] = ["tp", "pp", "cp"].map(|column| cells.whole_or(column, 1));
     let (expert, virtual_stages) = (cells.whole_or("ep", 1), cells.whole_or("vp", 1));
     let gpus = cells.whole("gpus");
@@ -171,7 +171,15 @@ fn layout(cells: &mut Cells<'_>, network: &Network) -> Layout {
             Recompute::None
         }
     };
-    let fused_attention = cells.text("attention_kernel") != Some("unfused");
+    let kernels = match cells.text("attention_kernel") {
+        Some("unfused") => Kernels::Fused,
+        None | Some("fused") => Kernels::FusedAttention,
+        Some(other) => {
+            let reason = format!("attention_kernel: {other} is not fused or unfused");
+            cells.note(reason);
+            Kernels::FusedAttention
+        }
+    };
     let sharded = cells.text("fsdp").is_some_and(|cell| cell == "1");
     Layout {
         tensor,
@@ -182,17 +190,17 @@ fn layout(cells: &mut Cells<'_>, network: &Network) -> Layout {
         data,
         expert,
         shard_weights: sharded,
-        shard_optimizer: fused_attention,
+        shard_optimizer: kernels.overlaps(),
         recompute,
         schedule: match cells.text("schedule") {
             Some("dualpipe") => Schedule::DualPipe,
             _ => Schedule::OneFOneB,
         },
-        kernels: if fused_attention { Kernels::FusedAttention } else { Kernels::Fused },
+        kernels,
         microbatch,
         n_microbatches: batch / each.max(1),
         sequence: cells.whole("seq"),
         format,
-        gradient_bytes: if network.experts.is_some() || fused_attention { 4.0 } else { 2.0 },
+        gradient_bytes: if cells.text("gradient_bits") == Some("32") { 4.0 } else { 2.0 },
     }
 }

@@ -112,7 +112,8 @@ pub(super) fn quantise(block: &mut Block, layout: &Layout) {
         kernels.iter().map(operand).sum()
     };
     let (forward, backward) = (cast(&block.forward, false), cast(&block.input, false));
-    let n = block.forward.iter().filter(|k| matches!(k, Kernel::Matmul { .. })).count() as f64;
+    // A cast a product, or one an expert.
+    let n = block.forward.iter().filter(|k| matches!(k, Kernel::Matmul { .. })).map(Kernel::launches).sum();
     block.memory(forward, backward, n);
 }
 
