@@ -177,6 +177,7 @@ impl JobPlan {
 mod tests {
     use super::*;
     use crate::schedule::Microbatch;
+    use crate::spec::ScheduleKind;
     use crate::testing::{plans_of_other_schedules, small_plans, spec, tiny_plan};
 
     #[test]
@@ -226,9 +227,18 @@ mod tests {
     }
 
     #[test]
+    fn a_job_of_131072_ranks_can_be_planned() {
+        let mut job = spec("deepseek-v3", 16, 8192, 64);
+        job.parallel.schedule = ScheduleKind::DualPipe;
+        (job.train[0].batch, job.train[0].microbatch) = (120 * 8192, 1);
+        let plan = JobPlan::new(job).unwrap();
+        assert_eq!((plan.grid().n_ranks(), plan.n_microbatches()), (131_072, 120));
+    }
+
+    #[test]
     fn under_dual_pipe_both_ends_of_the_model_lie_on_the_same_ranks() {
         let mut job = spec("tiny", 4, 2, 2);
-        job.parallel.schedule = crate::spec::ScheduleKind::DualPipe;
+        job.parallel.schedule = ScheduleKind::DualPipe;
         let plan = JobPlan::new(job).unwrap();
         for place in [Place::Embedding, Place::FinalNorm, Place::Head] {
             assert_eq!(plan.holders(place), [0, 3], "{place:?}");
@@ -276,12 +286,24 @@ mod tests {
             "parallel: expert 2 must divide model.moe.n_experts 7, since every rank holds as many",
         );
         refused(|job| job.parallel.pipeline = 5, "parallel: 5 stages need as many layers, model.n_layers is 4");
+        refused(
+            |job| (job.parallel.pipeline, job.parallel.schedule) = (3, ScheduleKind::DualPipe),
+            "parallel.schedule: parallel.pipeline 3 is odd, dualpipe needs an even one, since its ends are held together",
+        );
+        refused(
+            |job| (job.train[0].batch, job.parallel.schedule) = (12, ScheduleKind::DualPipeV),
+            "parallel.schedule: 3 microbatches a step are too few, dualpipe_v needs at least 2 x parallel.pipeline 2",
+        );
+        refused(
+            |job| (job.parallel.virtual_stages, job.parallel.schedule) = (3, ScheduleKind::Interleaved),
+            "parallel: 6 stages need as many layers, model.n_layers is 4",
+        );
         refused(|job| job.train[0].batch = 6, "train: batch 6 must be a multiple of data 2 x microbatch 2");
         refused(|job| job.parallel.data = 0, "parallel.data is 0, at least 1 is needed");
         refused(|job| job.train.clear(), "train has 0 phases, exactly 1 is planned for now");
         refused(
             |job| job.parallel.data = u32::MAX,
-            "parallel: pipeline 2 x data 4294967295 x context 1 x tensor 1 is more than 65536 ranks",
+            "parallel: pipeline 2 x data 4294967295 x context 1 x tensor 1 is more than 262144 ranks",
         );
     }
 }

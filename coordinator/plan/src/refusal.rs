@@ -87,7 +87,7 @@ pub enum PlanError {
 }
 
 // Far more than any cluster has GPUs, and small enough that a plan's tables fit in memory.
-pub(crate) const MOST_RANKS: u32 = 1 << 16;
+pub(crate) const MOST_RANKS: u32 = 1 << 18;
 
 /// Checks the spec and gives the schedule of its pipelines.
 pub(crate) fn refuse(spec: &JobSpec) -> Result<Schedule, PlanError> {

@@ -125,6 +125,16 @@ async fn words_of_an_older_attempt_are_not_heard() {
 }
 
 #[tokio::test]
+async fn a_job_that_workers_cannot_execute_yet_is_not_taken() {
+    let world = World::start().await;
+    let spec_yaml = world.yaml(2, 3).replace("pipeline: 2", "pipeline: 2, schedule: dualpipe");
+    let refusal = world.jobs().await.submit(v1::SubmitRequest { spec_yaml, priority: None }).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::InvalidArgument);
+    assert_eq!(refusal.message(), "parallel.schedule dualpipe is planned, but workers run 1f1b only");
+    assert!(world.jobs().await.list(v1::ListRequest {}).await.unwrap().into_inner().jobs.is_empty());
+}
+
+#[tokio::test]
 async fn all_mistakes_of_a_spec_come_back_at_once() {
     let world = World::start().await;
     let bad = world.yaml(1, 3).replace("steps: 3", "steps: many").replace("microbatch: 1", "microbatch: 3");

@@ -1,21 +1,31 @@
 //! The simulator against its slow twin, on networks and flows drawn by seed.
 
+use super::change::Change;
+use super::flow_set::FlowSet;
 use super::problem::{Flow, FlowId, Link, LinkId, Network, Weighting};
-use super::reference;
+use super::reference::{self, Problem};
 use super::run::Run;
-use super::simulate::simulate;
+use super::simulate::Simulation;
 
 /// A small generator, so that every run draws the same.
-pub(super) struct Chance(pub(super) u64);
+struct Chance(u64);
 
 impl Chance {
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 
     fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
+    }
+
+    fn path(&mut self, n_links: usize, most: u64) -> Vec<LinkId> {
+        let n_hops = 1 + self.below(most);
+        let mut path: Vec<LinkId> = (0..n_hops).map(|_| LinkId(self.below(n_links as u64) as u32)).collect();
+        path.sort_unstable();
+        path.dedup();
+        path
     }
 }
 
@@ -42,9 +52,11 @@ const KINDS: [Kind; 6] = [
     Kind { links: 30, flows: 200, hops: 2, starts: 1, deps: 0, is_round: false },
 ];
 
-pub(super) struct Drawn {
-    pub(super) network: Network,
-    pub(super) flows: Vec<Flow>,
+struct Drawn {
+    network: Network,
+    flows: Vec<Flow>,
+    limits: Vec<f64>,
+    changes: Vec<Change>,
 }
 
 fn draw(kind: Kind, seed: u64) -> Drawn {
@@ -64,10 +76,7 @@ fn draw(kind: Kind, seed: u64) -> Drawn {
     }
     let mut flows: Vec<Flow> = Vec::new();
     for i in 0..1 + chance.below(kind.flows) {
-        let any = |chance: &mut Chance| LinkId(chance.below(network.len() as u64) as u32);
-        let mut path: Vec<LinkId> = (0..=chance.below(kind.hops)).map(|_| any(&mut chance)).collect();
-        path.sort_unstable();
-        path.dedup();
+        let path = chance.path(network.len(), kind.hops);
         let waits = kind.deps > 0 && i > 0 && chance.one_in(kind.deps);
         let n_deps = if waits { 1 + chance.below(3) } else { 0 };
         let deps = (0..n_deps).map(|_| FlowId(chance.below(i) as u32)).collect();
@@ -76,7 +85,30 @@ fn draw(kind: Kind, seed: u64) -> Drawn {
         let delay = if chance.one_in(3) { number(0, 1, &mut chance) } else { 0.0 };
         flows.push(Flow { bytes, start: chance.below(kind.starts) as f64 / 10.0, delay, deps, path });
     }
-    Drawn { network, flows }
+    let limit = |_| if chance.one_in(3) { number(1, 5, &mut chance) } else { f64::INFINITY };
+    let limits = (0..flows.len()).map(limit).collect();
+    let changes = draw_changes(&mut chance, kind, &network, &flows);
+    Drawn { network, flows, limits, changes }
+}
+
+/// Links that fail, are slow, and are repaired; flows that go another way.
+fn draw_changes(chance: &mut Chance, kind: Kind, network: &Network, flows: &[Flow]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for _ in 0..chance.below(8) {
+        // Never at the time of another event, by its odd digits.
+        let at = chance.below(100_000) as f64 / 1e4 + 0.000_031_7;
+        let link = LinkId(chance.below(network.len() as u64) as u32);
+        let bytes_per_s = [0.0, 0.5, 3.0][chance.below(3) as usize];
+        changes.push(Change::Capacity { at, link, bytes_per_s });
+        let repaired = at + chance.below(1000) as f64 / 1e3 + 0.000_011_3;
+        changes.push(Change::Capacity { at: repaired, link, bytes_per_s: network[link.0 as usize].capacity });
+        let flow = chance.below(flows.len() as u64) as u32;
+        if !flows[flow as usize].path.is_empty() {
+            let at = chance.below(100_000) as f64 / 1e4 + 0.000_053_9;
+            changes.push(Change::Reroute { at, flow: FlowId(flow), path: chance.path(network.len(), kind.hops) });
+        }
+    }
+    changes
 }
 
 fn assert_same(found: &[f64], expected: &[f64], what: &str) {
@@ -86,31 +118,61 @@ fn assert_same(found: &[f64], expected: &[f64], what: &str) {
 }
 
 /// Both weightings of many problems of every kind.
-fn all_drawn(mut check: impl FnMut(&Drawn, Weighting, &str)) {
+fn all_drawn(mut check: impl FnMut(Drawn, Weighting, &str)) {
     for (k, kind) in KINDS.into_iter().enumerate() {
-        for seed in 0..60 {
-            let drawn = draw(kind, seed);
+        for seed in 0..15 {
             for weighting in [Weighting::Equal, Weighting::InverseLatency] {
-                check(&drawn, weighting, &format!("kind {k} seed {seed} {weighting:?}"));
+                check(draw(kind, seed), weighting, &format!("kind {k} seed {seed} {weighting:?}"));
             }
         }
     }
 }
 
+fn set_of(drawn: &Drawn) -> FlowSet {
+    let mut set: FlowSet = drawn.flows.iter().collect();
+    drawn.limits.iter().enumerate().for_each(|(flow, &limit)| set.limit_to(FlowId(flow as u32), limit));
+    set
+}
+
+fn assert_like_the_twin(drawn: &Drawn, weighting: Weighting, what: &str) {
+    let (set, Drawn { network, flows, limits, changes }) = (set_of(drawn), drawn);
+    let found = Simulation::new(network, &set, weighting).with_changes(changes).run();
+    let expected = reference::finish(&Problem { network, flows, limits, weighting, changes });
+    assert_same(&found.expect("it ends").finish, &expected, what);
+}
+
 #[test]
 fn every_flow_ends_when_the_slow_twin_says() {
-    all_drawn(|Drawn { network, flows }, weighting, what| {
-        let found = simulate(network, flows, weighting).expect("it can be simulated").finish;
-        assert_same(&found, &reference::finish(network, flows, weighting), what);
+    all_drawn(|mut drawn, weighting, what| {
+        drawn.changes.clear();
+        drawn.limits.fill(f64::INFINITY);
+        assert_like_the_twin(&drawn, weighting, what);
     });
 }
 
 #[test]
+fn every_flow_that_has_a_limit_of_its_own_ends_when_the_slow_twin_says() {
+    all_drawn(|mut drawn, weighting, what| {
+        drawn.changes.clear();
+        assert_like_the_twin(&drawn, weighting, what);
+    });
+}
+
+#[test]
+fn every_flow_ends_when_the_slow_twin_says_whatever_happens_to_links_and_paths() {
+    all_drawn(|mut drawn, weighting, what| {
+        drawn.limits.fill(f64::INFINITY);
+        assert_like_the_twin(&drawn, weighting, what);
+    });
+    all_drawn(|drawn, weighting, what| assert_like_the_twin(&drawn, weighting, what));
+}
+
+#[test]
 fn shares_made_from_nothing_are_those_that_follow_the_flows() {
-    all_drawn(|Drawn { network, flows }, weighting, what| {
+    all_drawn(|drawn, weighting, what| {
+        let set = set_of(&drawn);
         let found = |patience| {
-            let flows = flows.iter().collect();
-            let mut run = Run::new(network, &flows, weighting, &[]);
+            let mut run = Run::new(&drawn.network, &set, weighting, &drawn.changes);
             run.shares.patience = patience;
             run.into_outcome().expect("it ends").0.finish
         };

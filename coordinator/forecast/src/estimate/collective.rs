@@ -1,7 +1,7 @@
 //! How long a collective takes: latency, then bytes over bandwidth.
 
-use crate::hardware::Hardware;
-use crate::workload::{Collective, Group, Layout};
+use crate::hardware::{Format, Hardware};
+use crate::workload::{Collective, Group, Layout, Network, scaled_row};
 
 /// Distinct ones of `n` boxes that `picks` picks hit, in the mean.
 pub(crate) fn distinct(picks: f64, n: f64) -> f64 {
@@ -69,6 +69,38 @@ fn exchange_seconds(hardware: &Hardware, layout: &Layout, bytes: f64, top_k: f64
     let network = network / (hardware.nic_bandwidth * hardware.exchange_efficiency);
     let inside = inside / (hardware.nvlink_bandwidth * hardware.nvlink_exchange_efficiency);
     hardware.exchange_seconds + network.max(inside)
+}
+
+/// A dispatch and a combine with nothing beside them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExchangeAlone {
+    /// Seconds of a dispatch.
+    pub dispatch_seconds: f64,
+    /// Seconds of a combine.
+    pub combine_seconds: f64,
+    /// Bytes that one rank's tokens bring to nodes (to ranks, on one node), their own included: what logical bandwidth
+    /// counts.
+    pub dispatch_bytes: f64,
+    /// Likewise.
+    pub combine_bytes: f64,
+}
+
+/// The exchange of a sparse layer of a network that has experts.
+pub fn exchange_alone(hardware: &Hardware, network: &Network, layout: &Layout) -> ExchangeAlone {
+    let (top_k, max_nodes) = network.experts.map_or((0.0, None), |e| (f64::from(e.top_k), e.max_nodes));
+    let d = f64::from(network.hidden);
+    let row = if layout.format == Format::Fp8 { scaled_row(d) } else { 2.0 * d };
+    let nodes = f64::from(layout.expert * layout.tensor) / f64::from(hardware.nvlink_gpus);
+    let open = nodes.min(max_nodes.map_or(f64::INFINITY, f64::from));
+    let copies = if nodes > 1.0 { distinct(top_k, open) } else { distinct(top_k, f64::from(layout.expert)) };
+    let rows = layout.tokens() * copies;
+    let seconds = |collective| seconds_of(hardware, layout, collective, top_k, max_nodes);
+    ExchangeAlone {
+        dispatch_seconds: seconds(Collective::Dispatch(row)),
+        combine_seconds: seconds(Collective::Combine(2.0 * d)),
+        dispatch_bytes: rows * row,
+        combine_bytes: rows * 2.0 * d,
+    }
 }
 
 /// What one rank sends in a dispatch, or receives in a combine.

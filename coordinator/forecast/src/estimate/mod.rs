@@ -2,14 +2,16 @@
 //! pipeline's bubble, the reduction of gradients, the optimizer. Every part of the sum has a name.
 
 mod collective;
+mod dual_pipe;
 mod optimizer;
 mod roofline;
 mod stage;
 mod stage_work;
 mod step;
 
-pub use collective::{ring_seconds, seconds_of, spans_nodes};
+pub use collective::{ExchangeAlone, exchange_alone, ring_seconds, seconds_of, spans_nodes};
+pub use dual_pipe::pair_seconds;
 pub use roofline::{launch_seconds, seconds};
-pub use stage::{RankTime, StageTime, stage_times};
+pub use stage::{RankTime, StageTime, rank_times, stage_times};
 pub use stage_work::stage_work;
-pub use step::{Part, StepEstimate, estimate};
+pub use step::{Part, StepEstimate, Terms, estimate, estimate_with};

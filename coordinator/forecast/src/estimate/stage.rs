@@ -31,6 +31,8 @@ pub struct StageTime {
     pub exchange: f64,
     /// Sends to and from neighbouring stages.
     pub sends: f64,
+    /// What of the kernels are those of routed experts; no part of its own.
+    pub experts: f64,
 }
 
 impl StageTime {
@@ -44,6 +46,22 @@ impl StageTime {
         self.forward + self.input + self.weight + self.again
     }
 
+    /// So many times as much.
+    pub(super) fn times(self, n: f64) -> Self {
+        Self {
+            forward: n * self.forward,
+            input: n * self.input,
+            weight: n * self.weight,
+            again: n * self.again,
+            launch: n * self.launch,
+            tensor: n * self.tensor,
+            context: n * self.context,
+            exchange: n * self.exchange,
+            sends: n * self.sends,
+            experts: n * self.experts,
+        }
+    }
+
     fn add(&mut self, other: &Self) {
         self.forward += other.forward;
         self.input += other.input;
@@ -54,78 +72,81 @@ impl StageTime {
         self.context += other.context;
         self.exchange += other.exchange;
         self.sends += other.sends;
+        self.experts += other.experts;
     }
 }
 
-/// What pipeline ranks do for one microbatch: each rank's time, and the layers that it holds.
+/// What stages do for one microbatch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RankTime {
-    /// All stages of the rank together.
+    /// All of its blocks together.
     pub time: StageTime,
     /// Main layers and, after them, MTP layers.
     pub layers: Vec<u32>,
-    /// Whether it holds the embedding, the head, or both.
+    /// How many of embedding and head it holds.
     pub ends: f64,
 }
 
-/// The time of every pipeline rank.
-pub fn stage_times(hardware: &Hardware, network: &Network, layout: &Layout) -> Vec<RankTime> {
-    let n_stages = (layout.pipeline * layout.virtual_stages) as usize;
+impl RankTime {
+    fn add(&mut self, other: &Self) {
+        self.time.add(&other.time);
+        self.layers.extend(&other.layers);
+        self.ends += other.ends;
+    }
+}
+
+/// The time of every pipeline rank: of all stages that it holds, one after the other.
+pub fn rank_times(hardware: &Hardware, network: &Network, layout: &Layout) -> Vec<RankTime> {
+    let n = (layout.pipeline * layout.virtual_stages) as usize;
+    let empty = RankTime { time: StageTime::default(), layers: Vec::new(), ends: 0.0 };
+    let mut ranks = vec![empty; layout.pipeline as usize];
+    for (stage, time) in stage_times(hardware, network, layout, n).iter().enumerate() {
+        ranks[stage % layout.pipeline as usize].add(time);
+    }
+    for rank in &mut ranks {
+        rank.time.launch = waiting(&rank.time);
+    }
+    ranks
+}
+
+/// The time of each of `n_stages` stages. `launch` is all that the CPU needs, not only what the GPU waits for it.
+pub fn stage_times(hardware: &Hardware, network: &Network, layout: &Layout, n_stages: usize) -> Vec<RankTime> {
+    let clock = Clock { hardware, network, layout };
     let n_places = network.layers + network.mtp_depth;
-    let layer_time = |layer: u32| {
-        let mut time = Clock { hardware, network, layout };
-        let blocks = layer_blocks(network, layout, layer);
-        time.of(&blocks)
-    };
     // Layers of a kind take equally long.
-    let (dense, sparse) = (layer_time(0), layer_time(network.layers));
-    let of_layer = |layer: u32| if network.is_sparse(layer) { sparse } else { dense };
-    let mut clock = Clock { hardware, network, layout };
+    let dense = clock.of(&layer_blocks(network, layout, 0));
+    let sparse = clock.of(&layer_blocks(network, layout, network.layers));
     let first = clock.of(&[embedding(network, layout)]);
     let last = clock.of(&[head(network, layout)]);
     let module = clock.of(&[prediction(network, layout)]);
-    let costs: Vec<f64> = (0..n_places)
-        .map(|layer| {
-            let mut cost = of_layer(layer).total();
-            if layer == 0 {
-                cost += first.total();
-            }
-            if layer + 1 == network.layers {
-                cost += last.total();
-            }
-            if layer >= network.layers {
-                cost += module.total() + last.total();
-            }
-            cost
-        })
-        .collect();
-    let cuts = cut(&costs, n_stages, network.layers as usize);
-    let mut ranks = vec![RankTime { time: StageTime::default(), layers: Vec::new(), ends: 0.0 }; layout.pipeline as usize];
-    for (stage, range) in cuts.iter().enumerate() {
-        let rank = &mut ranks[stage % layout.pipeline as usize];
-        for layer in range.clone() {
-            let layer = layer as u32;
-            rank.time.add(&of_layer(layer));
-            rank.layers.push(layer);
-            if layer == 0 {
-                rank.time.add(&first);
-                rank.ends += 1.0;
-            }
-            if layer + 1 == network.layers {
-                rank.time.add(&last);
-                rank.ends += if network.tied && layout.pipeline == 1 { 0.0 } else { 1.0 };
-            }
-            if layer >= network.layers {
-                rank.time.add(&module);
-                rank.time.add(&last);
+    let place = |layer: u32| {
+        let is_module = layer >= network.layers;
+        let (embeds, scores) = (layer == 0, layer + 1 == network.layers);
+        let mut time = if network.is_sparse(layer) { sparse } else { dense };
+        for (holds, own) in [(embeds, &first), (scores || is_module, &last), (is_module, &module)] {
+            if holds {
+                time.add(own);
             }
         }
-    }
-    for rank in &mut ranks {
-        rank.time.launch = clock.waiting(&rank.time);
-        rank.time.sends = f64::from(layout.virtual_stages) * 2.0 * send_seconds(hardware, network, layout);
-    }
-    ranks
+        // A tied head is the embedding where one stage holds both.
+        let tied = scores && network.tied && n_stages == 1;
+        RankTime { time, layers: vec![layer], ends: f64::from(u8::from(embeds) + u8::from(scores && !tied)) }
+    };
+    let places: Vec<RankTime> = (0..n_places).map(place).collect();
+    let costs: Vec<f64> = places.iter().map(|place| place.time.total() - place.time.launch).collect();
+    let sends = 2.0 * send_seconds(hardware, network, layout);
+    let stage = |range: std::ops::Range<usize>| {
+        let time = StageTime { sends, ..StageTime::default() };
+        let mut stage = RankTime { time, layers: Vec::new(), ends: 0.0 };
+        places[range].iter().for_each(|place| stage.add(place));
+        stage
+    };
+    cut(&costs, n_stages, network.layers as usize).into_iter().map(stage).collect()
+}
+
+/// The time of one layer with experts.
+pub(super) fn sparse_layer_time(hardware: &Hardware, network: &Network, layout: &Layout) -> StageTime {
+    Clock { hardware, network, layout }.of(&layer_blocks(network, layout, network.layers))
 }
 
 /// The blocks of a layer, in order.
@@ -166,8 +187,8 @@ struct Clock<'a> {
 }
 
 impl Clock<'_> {
-    /// The time of some blocks. `launch` is what the CPU needs; [`Clock::waiting`] makes a wait of it.
-    fn of(&mut self, blocks: &[Block]) -> StageTime {
+    /// The time of some blocks. `launch` is what the CPU needs; [`waiting`] makes a wait of it.
+    fn of(&self, blocks: &[Block]) -> StageTime {
         let mut time = StageTime::default();
         for block in blocks {
             self.block(block, &mut time);
@@ -185,6 +206,9 @@ impl Clock<'_> {
         time.input += gpu(&block.input);
         time.weight += gpu(&block.weight) + self.accumulation(&block.weight);
         time.again += gpu(again);
+        if block.label == "experts" {
+            time.experts += gpu(&block.forward) + gpu(&block.input) + gpu(&block.weight) + gpu(again);
+        }
         time.launch += cpu(&block.forward, false) + cpu(&block.input, true) + cpu(&block.weight, true) + cpu(again, false);
         let repeated = if self.layout.recompute == Recompute::Full { 3.0 } else { 2.0 };
         for &collective in &block.collectives {
@@ -221,13 +245,13 @@ impl Clock<'_> {
         };
         weights.iter().map(add).sum()
     }
+}
 
-    /// The CPU runs ahead of the GPU, so the slower of the two sets the pace; near equality both are felt (a soft
-    /// maximum, the fourth root of the sum of fourth powers).
-    fn waiting(&self, time: &StageTime) -> f64 {
-        let gpu = time.compute() + time.tensor + time.context + time.exchange;
-        (gpu.powi(4) + time.launch.powi(4)).powf(0.25) - gpu
-    }
+/// The CPU runs ahead of the GPU, so the slower of the two sets the pace; near equality both are felt (a soft maximum,
+/// the fourth root of the sum of fourth powers).
+pub(super) fn waiting(time: &StageTime) -> f64 {
+    let gpu = time.compute() + time.tensor + time.context + time.exchange;
+    (gpu.powi(4) + time.launch.powi(4)).powf(0.25) - gpu
 }
 
 fn is_attention(kernel: &Kernel) -> bool {

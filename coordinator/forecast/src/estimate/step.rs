@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::optimizer::{held, reduce_seconds, update_seconds};
-use super::stage::{RankTime, StageTime, stage_times};
+use super::dual_pipe::dual_pipe;
+use super::stage::{RankTime, StageTime, rank_times};
 use crate::hardware::Hardware;
 use crate::workload::{Kernels, Layout, Network, Schedule};
 
@@ -86,9 +87,40 @@ impl StepEstimate {
     }
 }
 
+/// What the model of a step takes into account. A report may switch terms off to see what each costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Stages differ: the first embeds, the last one scores and predicts.
+    pub imbalance: bool,
+    /// Activations between stages take time.
+    pub sends: bool,
+    /// Multiprocessors that exchange do not compute, and exchange beside computation is slower.
+    pub contention: bool,
+    /// The rank with the most tokens of a group sets the pace.
+    pub skew: bool,
+}
+
+impl Terms {
+    /// Everything.
+    pub const ALL: Self = Self { imbalance: true, sends: true, contention: true, skew: true };
+}
+
+/// The step of a network under a layout; under DualPipe without the terms that are switched off.
+pub fn estimate_with(hardware: &Hardware, network: &Network, layout: &Layout, terms: Terms) -> StepEstimate {
+    match dual_pipe(hardware, network, layout, terms) {
+        Some(parts) => whole(hardware, network, layout, parts),
+        None => estimate(hardware, network, layout),
+    }
+}
+
 /// The step of a network under a layout.
 pub fn estimate(hardware: &Hardware, network: &Network, layout: &Layout) -> StepEstimate {
-    let ranks = stage_times(hardware, network, layout);
+    if matches!(layout.schedule, Schedule::DualPipe | Schedule::DualPipeV) && layout.pipeline > 1 {
+        if let Some(parts) = dual_pipe(hardware, network, layout, Terms::ALL) {
+            return whole(hardware, network, layout, parts);
+        }
+    }
+    let ranks = rank_times(hardware, network, layout);
     let m = f64::from(layout.n_microbatches);
     let mean = mean(&ranks);
     let slowest = ranks.iter().map(|rank| rank.time.total()).fold(0.0, f64::max);
@@ -111,6 +143,10 @@ pub fn estimate(hardware: &Hardware, network: &Network, layout: &Layout) -> Step
         part("fixed", hardware.step_seconds, "what a step costs whatever it computes"),
     ];
     parts.retain(|part| part.seconds != 0.0);
+    whole(hardware, network, layout, parts)
+}
+
+fn whole(hardware: &Hardware, network: &Network, layout: &Layout, parts: Vec<Part>) -> StepEstimate {
     let sequence = f64::from(layout.sequence);
     StepEstimate {
         parts,
@@ -124,8 +160,13 @@ pub fn estimate(hardware: &Hardware, network: &Network, layout: &Layout) -> Step
 }
 
 fn mean(ranks: &[RankTime]) -> StageTime {
-    let n = ranks.len() as f64;
-    let over = |field: fn(&StageTime) -> f64| ranks.iter().map(|rank| field(&rank.time)).sum::<f64>() / n;
+    mean_time(&ranks.iter().map(|rank| rank.time).collect::<Vec<_>>())
+}
+
+/// The mean of some times, part by part.
+pub(super) fn mean_time(times: &[StageTime]) -> StageTime {
+    let n = times.len() as f64;
+    let over = |field: fn(&StageTime) -> f64| times.iter().map(field).sum::<f64>() / n;
     StageTime {
         forward: over(|t| t.forward),
         input: over(|t| t.input),
@@ -136,6 +177,7 @@ fn mean(ranks: &[RankTime]) -> StageTime {
         context: over(|t| t.context),
         exchange: over(|t| t.exchange),
         sends: over(|t| t.sends),
+        experts: over(|t| t.experts),
     }
 }
 
@@ -164,7 +206,7 @@ fn bubble_seconds(layout: &Layout, ranks: &[RankTime]) -> f64 {
 }
 
 /// What is left of reduction, the update, and what is left of gathering divided weights.
-fn ends(
+pub(super) fn ends(
     hardware: &Hardware,
     network: &Network,
     layout: &Layout,

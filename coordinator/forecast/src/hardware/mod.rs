@@ -72,6 +72,10 @@ pub struct Hardware {
     pub nvlink_exchange_efficiency: f64,
     /// Seconds before and after dispatch or combine: counts are exchanged, channels fill and drain.
     pub exchange_seconds: f64,
+    /// Multiprocessors that dispatch and combine occupy while they run.
+    pub exchange_multiprocessors: f64,
+    /// By how much dispatch and combine take longer beside computation.
+    pub exchange_contention: f64,
     /// Seconds that a step costs whatever it computes.
     pub step_seconds: f64,
 }

@@ -27,7 +27,7 @@ impl Recipe {
 }
 
 /// Of every preset that rows calibrate.
-pub const RECIPES: &[Recipe] = &[A100];
+pub const RECIPES: &[Recipe] = &[A100, H800];
 
 const A100: Recipe = Recipe {
     hardware: "A100",
@@ -49,6 +49,26 @@ const A100: Recipe = Recipe {
     weights: &[("A100, one node", 0.5), ("arXiv 2205.05198", 2.0)],
     outlier: 0.05,
     hold: 0.01,
+};
+
+/// The kernels of DeepSeek's profile, and DeepEP at 16 ranks (which NVLink limits) and at 64 (which the network does).
+const H800: Recipe = Recipe {
+    hardware: "H800",
+    rows: &[include_str!("calibration/published.csv")],
+    constants: &[
+        ("matmul_efficiency_fp8", 0.55, 0.5),
+        ("weight_gradient_efficiency_fp8", 0.4, 0.5),
+        ("grouped_efficiency_fp8", 0.55, 0.5),
+        ("attention_efficiency", 0.6, 0.5),
+        ("attention_backward_efficiency", 0.5, 0.5),
+        ("memory_efficiency", 0.7, 0.5),
+        ("exchange_efficiency", 0.9, 0.5),
+        ("nvlink_exchange_efficiency", 0.7, 0.5),
+        ("exchange_contention", 1.5, 0.5),
+    ],
+    weights: &[],
+    outlier: 0.2,
+    hold: 0.001,
 };
 
 macro_rules! slots {
@@ -83,6 +103,7 @@ slots!(
     exchange_efficiency,
     nvlink_exchange_efficiency,
     exchange_seconds,
+    exchange_contention,
     step_seconds,
 );
 

@@ -3,7 +3,6 @@
 use super::csv::CsvError;
 use super::judge::predicted;
 use super::row::{Row, read};
-use crate::estimate::estimate;
 use crate::hardware::{self, Hardware, RECIPES, Recipe, slot};
 
 /// A fit and what it was made of.
@@ -85,7 +84,7 @@ fn named(recipe: &Recipe) -> Result<Vec<Row>, CsvError> {
 }
 
 fn is_same(a: &Row, b: &Row) -> bool {
-    a.hardware == b.hardware && a.network == b.network && a.layout == b.layout && a.published == b.published
+    a.hardware == b.hardware && a.network == b.network && a.layout == b.layout && a.measure == b.measure && a.published == b.published
 }
 
 /// Four digits are more than such rows can tell.
@@ -104,7 +103,7 @@ fn residuals(recipe: &Recipe, guess: &Hardware, rows: &[Row], steps: &[f64]) -> 
         set(&mut hardware, constant, start * step.exp());
     }
     let of_row = |row: &Row| {
-        let predicted = predicted(row, &estimate(&hardware, &row.network, &row.layout));
+        let predicted = predicted(row, &hardware);
         let ratio = (predicted / row.published).ln();
         // Rows of one group weigh as much as those of another, however many they are.
         let n = rows.iter().filter(|other| other.group == row.group).count() as f64;

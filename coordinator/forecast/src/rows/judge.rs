@@ -119,9 +119,14 @@ fn judged(row: Result<Row, (String, String, String)>, machine: &dyn Fn(&str) -> 
     let Some(hardware) = machine(&row.hardware) else {
         return refused(row.id, row.group, format!("hardware: {} is unknown", row.hardware));
     };
-    let step = estimate(&hardware, &row.network, &row.layout);
-    let predicted = predicted(&row, &step);
-    let ratio = if row.measure == Measure::Seconds { predicted / row.published } else { row.published / predicted };
+    let (predicted, parts) = match row.measure {
+        Measure::Probe(probe) => (probe.predict(&hardware, &row.network, &row.layout), Vec::new()),
+        _ => {
+            let step = estimate(&hardware, &row.network, &row.layout);
+            (of_step(&row, &step), step.parts.iter().map(|part| (part.name, part.seconds)).collect())
+        }
+    };
+    let ratio = if row.measure.is_time() { predicted / row.published } else { row.published / predicted };
     Judged {
         fitted: super::fit::is_fitted(&row),
         id: row.id,
@@ -130,16 +135,26 @@ fn judged(row: Result<Row, (String, String, String)>, machine: &dyn Fn(&str) -> 
         published: row.published,
         predicted,
         error: ratio - 1.0,
-        parts: step.parts.iter().map(|part| (part.name, part.seconds)).collect(),
+        parts,
     }
 }
 
-/// What a step comes to in the unit of a row.
-pub(super) fn predicted(row: &Row, step: &StepEstimate) -> f64 {
+/// What a row is predicted to be, in its unit.
+pub(super) fn predicted(row: &Row, hardware: &Hardware) -> f64 {
     match row.measure {
-        Measure::Seconds => step.seconds(),
+        Measure::Probe(probe) => probe.predict(hardware, &row.network, &row.layout),
+        _ => of_step(row, &estimate(hardware, &row.network, &row.layout)),
+    }
+}
+
+fn of_step(row: &Row, step: &StepEstimate) -> f64 {
+    match row.measure {
+        Measure::Seconds | Measure::Probe(_) => step.seconds(),
         Measure::TokensPerGpu => step.tokens_per_second() / f64::from(step.gpus),
-        Measure::TeraflopsPerGpu => step.flops_per_gpu(false) / 1e12,
+        Measure::TeraflopsPerGpu { causal } => step.flops_per_gpu(causal) / 1e12,
+        Measure::Utilization { causal } => 100.0 * step.utilization(causal),
+        Measure::TokensPerDay => step.tokens_per_second() * 86_400.0 / 1e9,
+        Measure::Parts(names) => names.iter().map(|name| step.part(name)).sum(),
     }
 }
 

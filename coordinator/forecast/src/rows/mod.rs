@@ -4,6 +4,7 @@
 mod csv;
 mod fit;
 mod judge;
+mod probe;
 mod published;
 mod row;
 mod vtrain;
@@ -11,4 +12,5 @@ mod vtrain;
 pub use csv::{CsvError, Table};
 pub use fit::{Fit, FitError, fit};
 pub use judge::{Group, Judged, Report, Verdict, judge, judge_with};
+pub use probe::Probe;
 pub use row::{Measure, Row, Rows, read};

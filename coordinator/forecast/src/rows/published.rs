@@ -1,6 +1,7 @@
 //! The columns of the cleaned twin of `published_rows.csv`: one number a cell.
 
 use super::csv::Table;
+use super::probe::Probe;
 use super::row::{Cells, Measure, Row};
 use crate::hardware::{self, Format};
 use crate::workload::{Attention, Experts, FeedForward, Kernels, Layout, Network, Recompute, Schedule};
@@ -9,28 +10,90 @@ pub(super) fn row(table: &Table, record: usize) -> Result<Row, (String, String, 
     let mut cells = Cells::new(table, record);
     let id = cells.text("id").map_or_else(|| format!("{}", record + 1), str::to_owned);
     let group = cells.text("group").unwrap_or("rows").to_owned();
+    if cells.text("layers").is_none() && cells.text("tokens_per_gpu").is_some() {
+        return exchange(cells, id, group);
+    }
     let network = network(&mut cells);
     let layout = layout(&mut cells, &network);
     let hardware = cells.text("hardware").unwrap_or_default().to_owned();
     if hardware::hardware(&hardware).is_none() {
         cells.note(format!("hardware: {hardware} is no preset; there are {}", hardware::PRESETS.join(", ")));
     }
-    let measure = match cells.text("metric") {
-        Some("step_seconds") => Measure::Seconds,
-        Some("tokens_per_second_per_gpu") => Measure::TokensPerGpu,
-        Some("tflops_per_gpu") => Measure::TeraflopsPerGpu,
-        other => {
-            let metric = other.unwrap_or("nothing").to_owned();
-            cells.note(format!("metric: {metric} is not the speed of a step"));
-            Measure::Seconds
-        }
-    };
+    let metric = cells.text("metric").unwrap_or("nothing").to_owned();
+    let measure = measure(&metric).unwrap_or_else(|| {
+        cells.note(format!("metric: {metric} is not modelled"));
+        Measure::Seconds
+    });
     let published = cells.number("value");
     let judged = cells.text("source_read") != Some("no");
     if let Some(reason) = cells.wrong {
         return Err((id, group, reason));
     }
     Ok(Row { id, group, hardware, network, layout, measure, published, judged })
+}
+
+/// What a metric is called.
+fn measure(metric: &str) -> Option<Measure> {
+    Some(match metric {
+        "step_seconds" => Measure::Seconds,
+        "tokens_per_second_per_gpu" => Measure::TokensPerGpu,
+        "tflops_per_gpu" => Measure::TeraflopsPerGpu { causal: false },
+        "tflops_per_gpu_causal" => Measure::TeraflopsPerGpu { causal: true },
+        "mfu_percent" => Measure::Utilization { causal: false },
+        "mfu_percent_causal" => Measure::Utilization { causal: true },
+        "tokens_per_day_billions" => Measure::TokensPerDay,
+        "forward_seconds" => Measure::Parts(&["forward"]),
+        "backward_input_seconds" => Measure::Parts(&["backward_input"]),
+        "backward_weight_seconds" => Measure::Parts(&["backward_weight"]),
+        "overlapped_seconds" => Measure::Parts(&["overlapped"]),
+        "bubble_seconds" => Measure::Parts(&["bubble", "imbalance"]),
+        "optimizer_seconds" => Measure::Parts(&["data", "gather", "optimizer", "fixed"]),
+        other => Measure::Probe(Probe::named(other)?),
+    })
+}
+
+/// A row of an exchange alone: no model around it.
+fn exchange(mut cells: Cells<'_>, id: String, group: String) -> Result<Row, (String, String, String)> {
+    let hardware = cells.text("hardware").unwrap_or_default().to_owned();
+    let metric = cells.text("metric").unwrap_or("nothing").to_owned();
+    let probe = Probe::named(&metric);
+    if probe.is_none() {
+        cells.note(format!("metric: {metric} is not modelled: exchanges are those of training"));
+    }
+    let experts = Experts {
+        n: cells.whole("experts"),
+        top_k: cells.whole("top_k"),
+        inner: 1,
+        shared_inner: 0,
+        max_nodes: cells.text("max_nodes").map(|_| cells.whole("max_nodes")),
+    };
+    let network = Network { experts: Some(experts), dense_layers: 0, ..Network::gpt(1, cells.whole("hidden"), 1, 1, 1) };
+    let (expert, tokens) = (cells.whole("ep"), cells.whole("tokens_per_gpu"));
+    let published = cells.number("value");
+    let (Some(probe), None) = (probe, cells.wrong) else {
+        let reason = format!("metric: {metric} is not modelled: exchanges are those of training");
+        return Err((id, group, reason));
+    };
+    let layout = Layout {
+        tensor: 1,
+        sequence_parallel: false,
+        context: 1,
+        pipeline: 1,
+        virtual_stages: 1,
+        data: expert,
+        expert,
+        shard_weights: false,
+        shard_optimizer: false,
+        recompute: Recompute::None,
+        schedule: Schedule::OneFOneB,
+        kernels: Kernels::FusedAttention,
+        microbatch: 1,
+        n_microbatches: 1,
+        sequence: tokens,
+        format: Format::Fp8,
+        gradient_bytes: 4.0,
+    };
+    Ok(Row { id, group, hardware, network, layout, measure: Measure::Probe(probe), published, judged: true })
 }
 
 fn network(cells: &mut Cells<'_>) -> Network {

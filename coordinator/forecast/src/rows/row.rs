@@ -1,6 +1,7 @@
 //! A row: a run as somebody published it, ready to be predicted.
 
 use super::csv::{CsvError, Table};
+use super::probe::Probe;
 use super::{published, vtrain};
 use crate::workload::{Layout, Network};
 
@@ -11,8 +12,33 @@ pub enum Measure {
     Seconds,
     /// Tokens a second of one GPU.
     TokensPerGpu,
-    /// Model FLOP/s of one GPU over all pairs, in tera.
-    TeraflopsPerGpu,
+    /// Model FLOP/s of one GPU, in tera: over the causal half of attention's pairs, or over all.
+    TeraflopsPerGpu {
+        /// Which.
+        causal: bool,
+    },
+    /// Model FLOPs of the 16-bit peak, in percent.
+    Utilization {
+        /// Over which pairs.
+        causal: bool,
+    },
+    /// Tokens of all GPUs a day, in 10⁹.
+    TokensPerDay,
+    /// Seconds of some parts of a step.
+    Parts(&'static [&'static str]),
+    /// Something that is no step: kernels or an exchange.
+    Probe(Probe),
+}
+
+impl Measure {
+    /// Whether more is slower.
+    pub(super) fn is_time(self) -> bool {
+        match self {
+            Self::Seconds | Self::Parts(_) => true,
+            Self::Probe(probe) => probe.is_time(),
+            _ => false,
+        }
+    }
 }
 
 /// A run and what it reached.

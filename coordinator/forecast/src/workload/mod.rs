@@ -15,4 +15,5 @@ pub use layout::{Kernels, Layout, Recompute, Schedule};
 pub use network::{Attention, Experts, FeedForward, Network};
 
 pub use attention::attention;
+pub(crate) use feed_forward::scaled_row;
 pub use feed_forward::{dense, experts, shared_experts};

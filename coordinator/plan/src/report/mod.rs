@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use ds_arch::{Parameter, counts, operations, parameters};
 use serde::Serialize;
 
+use crate::executable::{PlannedOnly, not_executable_yet};
 use crate::grid::GroupKind;
 use crate::holders::SharedParameter;
 use crate::job::{JobPlan, Stage};
@@ -37,6 +38,8 @@ pub struct PlanReport {
     pub schedule: ScheduleReport,
     /// Of the whole job.
     pub totals: Totals,
+    /// What no worker executes yet, a sentence each.
+    pub planned_only: Vec<String>,
 }
 
 /// The axes of the grid.
@@ -183,6 +186,7 @@ pub fn report(plan: &JobPlan, columns: usize) -> PlanReport {
         shared: shared_reports(plan.shared_parameters()),
         schedule: schedule_report(plan, columns),
         totals: totals(plan, &ranks),
+        planned_only: not_executable_yet(plan.spec()).iter().map(PlannedOnly::to_string).collect(),
         stages,
         ranks,
     }

@@ -129,10 +129,11 @@ impl PlanReport {
         writeln!(f, "  activated   {activated}, with the input embedding {with_embedding}")?;
         writeln!(f, "  a step      {} tokens, {}", t.tokens_per_step, flops(t.flops_per_step))?;
         writeln!(f, "  memory      {} on the largest rank, estimated", bytes(t.largest_rank_memory))?;
-        match self.ranks.iter().map(|rank| rank.memory.host_ema).max() {
-            Some(ema) if ema > 0 => writeln!(f, "  host        {} a rank, for the EMA of the weights", bytes(ema)),
-            _ => Ok(()),
+        let host = self.ranks.iter().map(|rank| rank.memory.host_ema).max().unwrap_or(0);
+        if host > 0 {
+            writeln!(f, "  host        {} a rank, for the EMA of the weights", bytes(host))?;
         }
+        self.planned_only.iter().try_for_each(|sentence| writeln!(f, "  note        {sentence}"))
     }
 }
 
@@ -215,6 +216,8 @@ mod tests {
             (ScheduleKind::DualPipeV, &["schedule dualpipe_v", "  0  F0", "F0.1"]),
         ] {
             let text = text(schedule);
+            let note = format!("  note        parallel.schedule {schedule} is planned, but workers run 1f1b only\n");
+            assert!(text.ends_with(&note), "{text}");
             for part in parts {
                 assert!(text.contains(part), "{part}\n{text}");
             }

@@ -57,7 +57,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     (
         &[("expert: 2", "expert: 2\n  data: 4096\n  tensor: 4096")],
-        &["job.yaml:12:13: parallel: pipeline 2 x data 4096 x context 1 x tensor 4096 is more than 65536 ranks"],
+        &["job.yaml:12:13: parallel: pipeline 2 x data 4096 x context 1 x tensor 4096 is more than 262144 ranks"],
     ),
     (
         &[("batch: 8", "batch: 7")],

@@ -153,6 +153,18 @@ pub(crate) enum Failure {
     /// A file of flows does not read, or they cannot be.
     #[error("{}: {reason}", path.display())]
     Flows { path: PathBuf, reason: String },
+    /// A fabric does not read, or cannot be.
+    #[error("{given}: {error}")]
+    Fabric { given: String, error: FabricError },
+    /// What is said to have failed is no part of the fabric.
+    #[error("{given}: --fault {error}")]
+    Fault { given: String, error: FaultError },
+    /// Neither a file nor a name.
+    #[error("there is no fabric {given}; there are {}", known.join(", "))]
+    NoSuchFabric { given: String, known: Vec<&'static str> },
+    /// So much has failed that some are cut off.
+    #[error("{given}: {error}")]
+    CutOff { given: String, error: NoRoute },
     /// A thread of this program could not be started.
     #[error("the runtime cannot be started: {0}")]
     Runtime(io::Error),
@@ -220,6 +232,7 @@ impl Failure {
                 "set DSCTL_TOKEN to the token in coordinator.json of the coordinator's home".to_owned()
             }
             Self::Version { .. } => "use the same version on both sides, or end that coordinator".to_owned(),
+            Self::NoSuchFabric { .. } => "name one of these, or a file".to_owned(),
             Self::NoSuchJob { .. } | Self::NoSuchTarget { .. } | Self::AmbiguousJob { .. } => "dsctl list shows every job".to_owned(),
             Self::NoJobs => "dsctl launch job.yaml starts one".to_owned(),
             Self::BackgroundNotStarted { log, .. } => format!("all that it said is in {}", log.display()),

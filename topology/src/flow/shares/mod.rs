@@ -41,6 +41,8 @@ pub(super) struct Shares<'a> {
     /// Which link limits a flow, or did when it ended.
     limiter: Vec<u32>,
     links: Vec<Shared>,
+    /// What each link gives to a unit of weight of those flows that it limits; infinite while it limits none.
+    levels: Vec<f64>,
     table: Table,
     /// The flows that each link limits, the next to end first.
     own: Vec<BinaryHeap<Ending>>,
@@ -92,8 +94,6 @@ struct Shared {
     capacity: f64,
     /// No flow gets more than this, by weight.
     ceiling: f64,
-    /// What every flow gets at least, by weight, that this link limits; infinite while it limits none.
-    level: f64,
     /// The weight of those that it limits, and of all.
     own: f64,
     total: f64,
@@ -123,7 +123,6 @@ impl Shared {
         Self {
             capacity,
             ceiling,
-            level: f64::INFINITY,
             own: 0.0,
             total: 0.0,
             limited: 0.0,
@@ -146,18 +145,18 @@ impl Shared {
     }
 
     /// Bytes per second over it.
-    fn load(&self) -> f64 {
-        if self.n_own == 0 { self.limited } else { self.limited + self.own * self.level }
+    fn load(&self, level: f64) -> f64 {
+        if self.n_own == 0 { self.limited } else { self.limited + self.own * level }
     }
 
-    /// What it has given to a unit of weight.
-    fn given_at(&self, now: f64) -> f64 {
+    /// What it has given to a unit of weight, if it has been at this level.
+    fn given_at(&self, now: f64, level: f64) -> f64 {
         // Nothing times infinity is not a number.
-        if self.n_own == 0 { 0.0 } else { self.given + self.level * (now - self.since) }
+        if self.n_own == 0 { 0.0 } else { self.given + level * (now - self.since) }
     }
 
-    fn advance(&mut self, now: f64) {
-        self.given = self.given_at(now);
+    fn advance(&mut self, now: f64, level: f64) {
+        self.given = self.given_at(now, level);
         self.since = now;
     }
 
@@ -179,6 +178,7 @@ impl<'a> Shares<'a> {
         let links: Vec<Shared> = capacities.map(Shared::new).collect();
         let n = links.len();
         Self {
+            levels: vec![f64::INFINITY; n],
             limiter: vec![NONE; paths.n_flows()],
             paths,
             weights,
@@ -223,7 +223,7 @@ impl<'a> Shares<'a> {
         for link in self.queue.changed.drain(..) {
             let state = &mut self.links[link as usize];
             state.is_changed = false;
-            give(link, state.load(), state.capacity);
+            give(link, state.load(self.levels[link as usize]), state.capacity);
         }
     }
 
@@ -236,8 +236,7 @@ impl<'a> Shares<'a> {
     pub(super) fn set_capacity(&mut self, link: u32, bytes_per_s: f64) {
         let state = &mut self.links[link as usize];
         state.capacity = bytes_per_s;
-        let level = state.level;
-        self.queue.note(link, state, level);
+        self.queue.note(link, state, self.levels[link as usize]);
     }
 
     /// Another path, and the weight over it, for a flow that is not there.
@@ -261,7 +260,8 @@ impl<'a> Shares<'a> {
             }
             ending.flow != flow
         });
-        let left = (at - self.links[link as usize].given_at(self.now)).max(0.0) * self.weight(flow);
+        let left = (at - self.links[link as usize].given_at(self.now, self.levels[link as usize])).max(0.0)
+            * self.weight(flow);
         self.take_out(link, &[flow]);
         self.limiter[flow as usize] = NONE;
         Some(left)
@@ -278,10 +278,10 @@ impl<'a> Shares<'a> {
         self.ends.until(now + at_once, &mut links);
         for link in links {
             let first = ended.len();
-            let state = &self.links[link as usize];
+            let (state, level) = (&self.links[link as usize], self.levels[link as usize]);
             let heap = &mut self.own[link as usize];
             let Some(&Ending { at: due, .. }) = heap.peek() else { continue };
-            let until = due.max(state.given_at(now) + state.level * at_once);
+            let until = due.max(state.given_at(now, level) + level * at_once);
             while let Some(&Ending { flow, .. }) = heap.peek().filter(|ending| ending.at <= until) {
                 heap.pop();
                 ended.push(flow);
@@ -293,25 +293,29 @@ impl<'a> Shares<'a> {
     /// Flows that this link limits are there no more.
     fn take_out(&mut self, link: u32, flows: &[u32]) {
         self.table.open(&mut self.from, link);
-        self.links[link as usize].advance(self.now);
-        let level = self.links[link as usize].level;
+        let level = self.levels[link as usize];
+        self.links[link as usize].advance(self.now, level);
         for &flow in flows {
             let weight = self.weight(flow);
             for &hop in self.paths.of(flow) {
                 let crossed = &mut self.links[hop as usize];
                 crossed.n_total -= 1;
                 self.n_hops -= 1;
-                if crossed.n_total == 0 {
-                    crossed.busy += self.now - crossed.busy_since;
-                }
-                crossed.total = if crossed.n_total == 0 { 0.0 } else { crossed.total - weight };
+                crossed.total -= weight;
                 if hop == link {
                     crossed.lose(weight);
-                    continue;
+                } else {
+                    self.table.take(&self.from, hop, weight);
+                    crossed.limited -= weight * level;
                 }
-                self.table.take(&self.from, hop, weight);
-                crossed.limited -= weight * level;
-                self.queue.note(hop, crossed, level);
+                if crossed.n_total == 0 {
+                    crossed.busy += self.now - crossed.busy_since;
+                    // Without what rounding has left.
+                    (crossed.total, crossed.limited) = (0.0, 0.0);
+                }
+                if hop != link {
+                    self.queue.note(hop, crossed, level);
+                }
             }
         }
         self.table.remove_empty(link);
@@ -322,7 +326,7 @@ impl<'a> Shares<'a> {
     fn after_loss(&mut self, link: u32) {
         let state = &mut self.links[link as usize];
         if state.n_own == 0 {
-            (state.level, state.given) = (f64::INFINITY, 0.0);
+            (self.levels[link as usize], state.given) = (f64::INFINITY, 0.0);
         } else {
             self.queue.note(link, state, 0.0);
         }
@@ -392,11 +396,12 @@ impl<'a> Shares<'a> {
         self.table.open(&mut self.to, link);
         let weights = flows.clone().map(|(flow, _)| self.weight(flow)).sum::<f64>();
         let state = &mut self.links[link as usize];
-        state.advance(self.now);
+        let level = &mut self.levels[link as usize];
+        state.advance(self.now, *level);
         if state.n_own == 0 {
-            state.level = state.level_for(state.limited, weights);
+            *level = state.level_for(state.limited, weights);
         }
-        let (level, given) = (state.level, state.given);
+        let (level, given) = (*level, state.given);
         let mut entered = Vec::new();
         for (flow, bytes) in flows {
             let weight = self.weight(flow);
@@ -432,12 +437,13 @@ impl<'a> Shares<'a> {
             let state = &mut self.links[link as usize];
             state.is_touched = false;
             self.queue.saw(link, state);
-            state.advance(self.now);
+            let level = self.levels[link as usize];
+            state.advance(self.now, level);
             let next = self.own[link as usize].peek();
             // At level 0 nothing ends.
             let time = next.map_or(f64::INFINITY, |next| {
-                let seconds = ((next.at - state.given) / state.level).max(0.0);
-                if state.level > 0.0 { self.now + seconds } else { f64::INFINITY }
+                let seconds = ((next.at - state.given) / level).max(0.0);
+                if level > 0.0 { self.now + seconds } else { f64::INFINITY }
             });
             self.ends.set(link, time);
         }

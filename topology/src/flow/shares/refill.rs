@@ -48,11 +48,12 @@ impl Shares<'_> {
     /// Takes all flows out, each with what it still needs of its link per unit of weight.
     fn take_all(&mut self, entering: &[(u32, f64)]) -> Vec<Ending> {
         let mut flows = Vec::new();
-        for ((link, heap), state) in (0..).zip(&mut self.own).zip(&mut self.links) {
-            let given = state.given_at(self.now);
+        for ((link, heap), state) in (0_u32..).zip(&mut self.own).zip(&mut self.links) {
+            let given = state.given_at(self.now, self.levels[link as usize]);
+            self.levels[link as usize] = f64::INFINITY;
             flows.extend(heap.drain().map(|Ending { at, flow }| Ending { at: at - given, flow }));
             self.queue.saw(link, state);
-            (state.own, state.n_own, state.level) = (0.0, 0, f64::INFINITY);
+            (state.own, state.n_own) = (0.0, 0);
             (state.given, state.since, state.limited) = (0.0, self.now, 0.0);
         }
         flows.extend(entering.iter().map(|&(flow, bytes)| Ending { at: bytes / self.weight(flow), flow }));
@@ -100,7 +101,7 @@ impl Shares<'_> {
                 Some(next) if level > next.level => heap.push(Wrong { level, link }),
                 _ => {
                     last = self.exact_level(link, last);
-                    self.links[link as usize].level = last;
+                    self.levels[link as usize] = last;
                     n_growing -= self.limit(link, &members.flows[members.of(link)], needs, &mut fillings);
                 }
             }
@@ -112,7 +113,7 @@ impl Shares<'_> {
         let state = &self.links[link as usize];
         let (mut limited, mut growing) = (0.0, state.total);
         for cell in self.table.row(link) {
-            limited += cell.weight * self.links[cell.limiter as usize].level;
+            limited += cell.weight * self.levels[cell.limiter as usize];
             growing -= cell.weight;
         }
         let level = state.level_for(limited, growing);
@@ -121,7 +122,7 @@ impl Shares<'_> {
 
     /// The link is full: it limits all of its flows that nothing limits yet. Returns how many.
     fn limit(&mut self, link: u32, flows: &[u32], needs: &[f64], fillings: &mut [Filling]) -> usize {
-        let level = self.links[link as usize].level;
+        let level = self.levels[link as usize];
         self.table.open(&mut self.to, link);
         let mut endings = Vec::new();
         for &flow in flows {

@@ -51,14 +51,16 @@ impl Queue {
     /// it limits nobody and has enough.
     pub(super) fn note(&mut self, link: u32, state: &mut Shared, other: f64) {
         self.saw(link, state);
-        let level = if state.n_own > 0 {
-            state.level_for(state.limited, state.own)
+        let (limited, weight) = if state.n_own > 0 {
+            (state.limited, state.own)
         } else if state.limited > state.capacity * NEARLY_FULL || other > state.ceiling {
-            state.level_for(0.0, state.total)
+            (0.0, state.total)
         } else {
             return;
         };
-        if !state.is_wrong || level < state.queued * NEARLY_FULL {
+        // Most are there already, at much the same level: no division for those.
+        if !state.is_wrong || state.capacity - limited < state.queued * NEARLY_FULL * weight {
+            let level = state.level_for(limited, weight);
             (state.is_wrong, state.queued) = (true, level);
             self.heap.push(Wrong { level, link });
         }
@@ -120,32 +122,31 @@ impl Shares<'_> {
 
     /// The level at which the link is full, as things stand.
     fn level_of(&mut self, link: u32) -> Found {
-        let (row, links) = (self.table.row(link), &mut self.links);
+        let (row, levels) = (self.table.row(link), &self.levels);
         let (mut limited, mut highest) = (0.0, 0.0_f64);
         for cell in row {
-            let level = links[cell.limiter as usize].level;
+            let level = levels[cell.limiter as usize];
             limited += cell.weight * level;
             highest = highest.max(level);
         }
-        let state = &mut links[link as usize];
+        let state = &mut self.links[link as usize];
         state.limited = limited;
-        let state = &links[link as usize];
-        if state.n_own == 0 && limited <= state.capacity * (1.0 + SAME) && highest <= state.ceiling * (1.0 + SAME) {
-            return Found { level: f64::INFINITY, some_above: false };
-        }
+        // What would be right if all the others had enough elsewhere is never too much; nor is the same for everybody.
+        let mut level = state.level_for(0.0, state.total);
         if state.n_own > 0 {
-            let level = state.level_for(limited, state.own);
+            level = level.max(state.level_for(limited, state.own));
             if highest <= level * (1.0 + SAME) {
                 return Found { level, some_above: false };
             }
+        } else if limited <= state.capacity * (1.0 + SAME) && highest <= state.ceiling * (1.0 + SAME) {
+            return Found { level: f64::INFINITY, some_above: false };
         }
-        // From below: those who are limited at less leave the more to the others.
-        let mut level = state.level_for(0.0, state.total);
-        let mut n_below = 0;
+        // From there upwards: those who are limited at less leave the more to the others.
+        let mut n_below = usize::MAX;
         loop {
             let (mut limited, mut weight, mut n) = (0.0, state.own, 0);
             for cell in row {
-                let other = links[cell.limiter as usize].level;
+                let other = levels[cell.limiter as usize];
                 if other <= level * (1.0 + SAME) {
                     limited += cell.weight * other;
                     n += 1;
@@ -165,33 +166,28 @@ impl Shares<'_> {
     }
 
     fn set_level(&mut self, link: u32, level: f64) {
-        let now = self.now;
-        let state = &mut self.links[link as usize];
-        if (level - state.level).abs() <= SAME * level || level == state.level {
+        let old = self.levels[link as usize];
+        if (level - old).abs() <= SAME * level || level == old {
             return;
         }
-        if state.n_own == 0 {
+        self.links[link as usize].advance(self.now, old);
+        self.levels[link as usize] = level;
+        if self.links[link as usize].n_own == 0 {
             // Nobody knows of it; those whom it will limit come next.
-            (state.level, state.given, state.since) = (level, 0.0, now);
             return;
         }
-        state.advance(now);
-        let rise = level - state.level;
-        state.level = level;
         self.touch(link);
-        let mut n = 0;
-        while let Some((crossed, weight)) = self.table.in_column(link, n) {
-            let crossed_state = &mut self.links[crossed as usize];
-            crossed_state.limited += weight * rise;
-            self.queue.note(crossed, crossed_state, level);
-            n += 1;
+        for (crossed, weight) in self.table.column(link) {
+            let state = &mut self.links[crossed as usize];
+            state.limited += weight * (level - old);
+            self.queue.note(crossed, state, level);
         }
     }
 
     /// The link limits from now on whoever is limited at more elsewhere.
     fn take_over(&mut self, link: u32) {
-        let level = self.links[link as usize].level;
-        let is_above = |limiter: u32| self.links[limiter as usize].level > level * (1.0 + SAME);
+        let level = self.levels[link as usize];
+        let is_above = |limiter: u32| self.levels[limiter as usize] > level * (1.0 + SAME);
         let above: Vec<u32> = self.table.row(link).iter().map(|cell| cell.limiter).filter(|&l| is_above(l)).collect();
         self.touch(link);
         for limiter in above {
@@ -213,12 +209,10 @@ impl Shares<'_> {
         });
         self.table.open(&mut self.from, from);
         self.table.open(&mut self.to, to);
-        let now = self.now;
-        self.links[from as usize].advance(now);
-        self.links[to as usize].advance(now);
-        let (old, new) = (&self.links[from as usize], &self.links[to as usize]);
-        let (old_level, new_level) = (old.level, new.level);
-        let (old_given, new_given) = (old.given, new.given);
+        let (old_level, new_level) = (self.levels[from as usize], self.levels[to as usize]);
+        self.links[from as usize].advance(self.now, old_level);
+        self.links[to as usize].advance(self.now, new_level);
+        let (old_given, new_given) = (self.links[from as usize].given, self.links[to as usize].given);
         for ending in &mut moved {
             ending.at = new_given + (ending.at - old_given);
             let weight = self.weight(ending.flow);

@@ -18,6 +18,8 @@ pub(super) struct Cell {
 struct Mark {
     link: u32,
     place: u32,
+    /// As in the cell, for those who read the whole column.
+    weight: f64,
 }
 
 /// Rows by link, columns by limiter.
@@ -56,10 +58,9 @@ impl Table {
         &self.rows[link as usize]
     }
 
-    /// The n-th link on which this one limits flows, and the weight of those.
-    pub(super) fn in_column(&self, limiter: u32, n: usize) -> Option<(u32, f64)> {
-        let mark = self.columns[limiter as usize].get(n)?;
-        Some((mark.link, self.rows[mark.link as usize][mark.place as usize].weight))
+    /// Links on which this one limits flows, and the weight of those.
+    pub(super) fn column(&self, limiter: u32) -> impl Iterator<Item = (u32, f64)> + '_ {
+        self.columns[limiter as usize].iter().map(|mark| (mark.link, mark.weight))
     }
 
     /// Readies the finder for one limiter.
@@ -74,17 +75,18 @@ impl Table {
     /// A flow on the link is now limited by the finder's limiter.
     pub(super) fn add(&mut self, finder: &mut Finder, link: u32, weight: f64) {
         let row = &mut self.rows[link as usize];
+        let column = &mut self.columns[finder.limiter as usize];
         let (turn, place) = &mut finder.places[link as usize];
         if *turn == finder.turn {
             let cell = &mut row[*place as usize];
             cell.n += 1;
             cell.weight += weight;
+            column[cell.back as usize].weight = cell.weight;
             return;
         }
-        let column = &mut self.columns[finder.limiter as usize];
         (*turn, *place) = (finder.turn, row.len() as u32);
         row.push(Cell { limiter: finder.limiter, back: column.len() as u32, n: 1, weight });
-        column.push(Mark { link, place: *place });
+        column.push(Mark { link, place: *place, weight });
     }
 
     /// A flow on the link is no longer limited by the finder's limiter. `remove_empty` must follow.
@@ -94,12 +96,13 @@ impl Table {
         let cell = &mut self.rows[link as usize][place as usize];
         cell.n -= 1;
         cell.weight = if cell.n == 0 { 0.0 } else { cell.weight - weight };
+        self.columns[finder.limiter as usize][cell.back as usize].weight = cell.weight;
     }
 
     /// Takes out the cells of a limiter that no flow is in. Finders that are open know nothing of it.
     pub(super) fn remove_empty(&mut self, limiter: u32) {
         for back in (0..self.columns[limiter as usize].len()).rev() {
-            let Mark { link, place } = self.columns[limiter as usize][back];
+            let Mark { link, place, .. } = self.columns[limiter as usize][back];
             let row = &mut self.rows[link as usize];
             if row[place as usize].n > 0 {
                 continue;

@@ -1,38 +1,17 @@
-//! `dsctl fabric`: networks, and what flows over them.
+//! `dsctl fabric flows`: when flows of a file end.
 
 use std::fs;
 use std::path::PathBuf;
 
-use clap::Subcommand;
 use ds_topology::flow::{Case, Outcome, simulate};
 use serde_json::json;
 
 use crate::failure::Failure;
 use crate::output::{self, Exit, Format, FormatArgs, data};
 
-/// Simulate flows over a network
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Flows(Flows),
-}
-
-impl Args {
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
-        match self.command {
-            Command::Flows(flows) => flows.run(),
-        }
-    }
-}
-
 /// Show when each flow of a case ends, under max-min fair sharing
 #[derive(clap::Args)]
-struct Flows {
+pub(super) struct Args {
     /// Links and flows, as JSON
     #[arg(value_name = "CASE.json")]
     case: PathBuf,
@@ -40,8 +19,8 @@ struct Flows {
     format: FormatArgs,
 }
 
-impl Flows {
-    fn run(self) -> Result<Exit, Failure> {
+impl Args {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
         let failed = |source| Failure::Read { path: self.case.clone(), source };
         let text = fs::read(&self.case).map_err(failed)?;
         let refused = |reason: String| Failure::Flows { path: self.case.clone(), reason };
