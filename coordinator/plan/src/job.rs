@@ -8,7 +8,7 @@ use ds_arch::{LayerId, Parameter, Place, parameters};
 use crate::grid::{Coordinates, Grid, Group, RankId};
 use crate::refusal::{PlanError, refuse};
 use crate::schedule::{Action, Placement, Schedule, StageId};
-use crate::spec::JobSpec;
+use crate::spec::{JobSpec, Recompute};
 use crate::stages::stages;
 
 /// A run of the model that one pipeline coordinate holds.
@@ -93,6 +93,13 @@ impl JobPlan {
         let stage = |id: StageId| stages[id.0 as usize].clone();
         let held = (0..grid.n_pipeline()).map(|p| placement.stages_at(p).into_iter().map(stage).collect()).collect();
         Ok(Self { groups: grid.groups(), spec, grid, stages, held, schedule })
+    }
+
+    /// The same plan with another rule of what is divided and what is computed again: neither changes who does what.
+    #[must_use]
+    pub fn with_memory_policy(mut self, zero: u32, recompute: Recompute) -> Self {
+        (self.spec.parallel.zero, self.spec.parallel.recompute) = (zero, recompute);
+        self
     }
 
     /// The spec that it came from.

@@ -26,6 +26,21 @@ pub(crate) enum Failure {
     /// It has one, but nobody can execute it.
     #[error("{0}")]
     NotExecutable(#[from] NotExecutable),
+    /// No such kind of GPU.
+    #[error("there is no hardware {given}; there are {}", known.join(", "))]
+    NoSuchHardware { given: String, known: Vec<&'static str> },
+    /// What `dsctl calibrate` writes looks otherwise.
+    #[error("{} is no calibration: {reason}", path.display())]
+    Calibration { path: PathBuf, reason: String },
+    /// The network cannot be.
+    #[error("{given}: {reason}")]
+    NoFabric { given: String, reason: String },
+    /// Some ranks would have no GPU.
+    #[error("fabric {name} has {n_gpus} GPUs, the job needs {n_ranks}")]
+    FabricTooSmall { name: String, n_gpus: u32, n_ranks: u32 },
+    /// Nothing can be said about how long it takes.
+    #[error("there is no forecast: {reason}")]
+    NoForecast { reason: String },
     /// `--set` without a value.
     #[error("--set {given} has no `=`")]
     SetWithoutValue { given: String },
@@ -205,6 +220,8 @@ impl Failure {
         let hint = match self {
             Self::SetWithoutValue { .. } => "write --set train.0.steps=100".to_owned(),
             Self::NotExecutable(_) => "dsctl plan and dsctl simulate take it as it is".to_owned(),
+            Self::NoSuchHardware { .. } => "name one with --hardware, or measure yours: dsctl calibrate".to_owned(),
+            Self::FabricTooSmall { .. } => "name a larger --fabric, or take fewer ranks".to_owned(),
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => "check the path".to_owned(),
             Self::OutExists { .. } => "name a folder that is not there yet".to_owned(),
             Self::TokensAlready { .. } => "dsctl data info shows them".to_owned(),

@@ -1,0 +1,14 @@
+//! What people are told before they launch: does it fit, how fast is it, what binds, what does it cost; as facts, as
+//! text and as a page.
+
+mod outlook;
+mod page;
+mod pictures;
+mod search_page;
+mod search_text;
+mod text;
+
+pub use outlook::{Binding, MemoryOutlook, Outlook, StepOutlook, TrainingOutlook, outlook};
+pub use page::page;
+pub use pictures::{memory_picture, parts_picture, schedule_picture};
+pub use search_text::{search_json, search_text};

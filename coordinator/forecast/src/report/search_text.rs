@@ -1,0 +1,139 @@
+//! What a search found, as text and as JSON.
+
+use serde_json::{Value, json};
+
+use crate::picture::Unit;
+use crate::search::{Found, Layout, Ranked};
+
+/// Layouts that are shown.
+pub(super) const N_BEST: usize = 10;
+
+pub(super) const HEAD: [&str; 10] =
+    ["place", "layout", "step", "tokens/s", "MFU causal", "memory", "bubble", "exchange", "data", "against the first"];
+
+/// The best layouts, why the others are out, and how to take the first.
+pub fn search_text(found: &Found) -> String {
+    let mut text = format!("search\n  {}\n", summary(found));
+    if !found.ranked.is_empty() {
+        text += &aligned(&HEAD, &rows(found, N_BEST));
+    }
+    if !found.rejected.is_empty() {
+        text += "\nrejected, each kind with the layout that comes closest\n";
+        for (row, reason) in rejected_rows(found).into_iter().zip(&found.rejected) {
+            text += &format!("  {:>6}  {}\n          {}\n          {}\n", row[0], row[1], reason.example, row[3]);
+        }
+    }
+    if let Some(best) = found.ranked.first() {
+        text += &format!("\nto take the first\n  {}\n", best.layout.flags());
+    }
+    text
+}
+
+/// All of it, for programs.
+pub fn search_json(found: &Found) -> Value {
+    let layout = |layout: Layout| layout.keys().into_iter().collect::<std::collections::BTreeMap<_, _>>();
+    let ranked = |one: &Ranked| {
+        json!({
+            "layout": layout(one.layout),
+            "name": one.layout.to_string(),
+            "step_seconds": one.forecast.seconds(),
+            "tokens_per_second": one.forecast.tokens_per_second(),
+            "mfu_causal": one.forecast.utilization(true),
+            "mfu": one.forecast.utilization(false),
+            "parts": one.forecast.parts.iter().map(|part| (part.name, part.seconds)).collect::<std::collections::BTreeMap<_, _>>(),
+            "memory_bytes": one.memory.total(),
+            "memory": one.memory,
+            "largest_at": one.largest_at,
+        })
+    };
+    let rejected: Vec<Value> = found
+        .rejected
+        .iter()
+        .map(|r| {
+            json!({
+                "kind": r.kind,
+                "count": r.count,
+                "example": layout(r.example),
+                "name": r.example.to_string(),
+                "reason": r.reason.to_string(),
+            })
+        })
+        .collect();
+    let own = found.own.as_ref().map(|own| match own {
+        Ok(place) => json!({ "place": place + 1 }),
+        Err(reason) => json!({ "rejected": reason.to_string() }),
+    });
+    json!({
+        "enumerated": found.n_enumerated,
+        "ranked": found.ranked.iter().map(ranked).collect::<Vec<_>>(),
+        "rejected": rejected,
+        "own": own,
+        "flags": found.ranked.first().map(|one| one.layout.flags()),
+        "yaml": found.ranked.first().map(|one| one.layout.yaml()),
+    })
+}
+
+/// What came of it, in a sentence or two.
+pub(super) fn summary(found: &Found) -> String {
+    let (n, fit) = (found.n_enumerated, found.ranked.len());
+    let own = match &found.own {
+        None => "the job's own layout takes another number of GPUs".to_owned(),
+        Some(Err(reason)) => format!("the job's own layout is out: {reason}"),
+        Some(Ok(place)) => {
+            let [own, best] = [found.ranked[*place].forecast.seconds(), found.ranked[0].forecast.seconds()];
+            let [own_text, slower] = [Unit::Seconds.text(own), Unit::Share.text(own / best - 1.0)];
+            format!("the job's own layout takes place {}: {own_text} a step, {slower} slower than the first", place + 1)
+        }
+    };
+    format!("{n} layouts, {fit} fit; {own}")
+}
+
+/// One row a layout.
+pub(super) fn rows(found: &Found, n: usize) -> Vec<Vec<String>> {
+    let first = found.ranked.first().map_or(0.0, |one| one.forecast.seconds());
+    let row = |(place, one): (usize, &Ranked)| {
+        let forecast = &one.forecast;
+        let part = |name: &str| Unit::Seconds.text(forecast.part(name));
+        vec![
+            (place + 1).to_string(),
+            one.layout.to_string(),
+            Unit::Seconds.text(forecast.seconds()),
+            Unit::Count("").text(forecast.tokens_per_second()),
+            Unit::Share.text(forecast.utilization(true)),
+            ds_plan::bytes(one.memory.total()),
+            part("bubble"),
+            part("exchange"),
+            part("data"),
+            format!("+{}", Unit::Share.text(forecast.seconds() / first - 1.0)),
+        ]
+    };
+    found.ranked.iter().take(n).enumerate().map(row).collect()
+}
+
+/// One row a kind of reason.
+pub(super) fn rejected_rows(found: &Found) -> Vec<Vec<String>> {
+    let row = |r: &crate::search::Rejected| {
+        vec![r.count.to_string(), r.kind.to_owned(), r.example.to_string(), r.reason.to_string()]
+    };
+    found.rejected.iter().map(row).collect()
+}
+
+fn aligned(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &[&str]| {
+        let cell = |(i, cell): (usize, &&str)| {
+            let (n, width) = (cell.chars().count(), widths[i]);
+            let pad = " ".repeat(width.saturating_sub(n));
+            // Names to the left, numbers to the right.
+            if i == 1 { format!("{cell}{pad}") } else { format!("{pad}{cell}") }
+        };
+        let cells: Vec<String> = cells.iter().enumerate().map(cell).collect();
+        format!("  {}\n", cells.join("  ").trim_end())
+    };
+    let body = rows.iter().map(|row| line(&row.iter().map(String::as_str).collect::<Vec<_>>()));
+    std::iter::once(line(head)).chain(body).collect()
+}

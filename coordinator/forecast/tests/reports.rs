@@ -1,0 +1,105 @@
+//! Laws of reports: text, page and JSON say the same, and the parts of a step add up to it.
+#![expect(clippy::unwrap_used, reason = "a test may end where it stands; helpers of tests are tests too")]
+
+use ds_forecast::hardware::{PRESETS, hardware};
+use ds_forecast::page::html;
+use ds_forecast::report::{Outlook, outlook, page, schedule_picture, search_json, search_text};
+use ds_forecast::search::{Judge as _, Machine, search, space};
+use ds_plan::JobPlan;
+use ds_plan::spec::{JobSpec, ScheduleKind, read};
+
+fn job(name: &str) -> JobSpec {
+    let text = format!(
+        "version: 1\nkind: train\nname: \"{name}\"\nmodel: {{ preset: tiny }}\n\
+         data: {{ train: /data/train, tokenizer: bytes }}\nparallel: {{ pipeline: 2, data: 4, expert: 4 }}\n\
+         train:\n  - {{ steps: 10, sequence: 32, batch: 64, microbatch: 2, learning_rate: {{ peak: 1.0e-3, pieces: [{{ shape: constant, steps: 10 }}] }} }}\n\
+         precision: {{ compute: bf16 }}\ncluster: {{ device: cuda }}\n"
+    );
+    read(&text, "job.yaml", &[]).unwrap_or_else(|error| panic!("{error}")).spec
+}
+
+fn forecast(plan: &JobPlan, name: &str) -> Outlook {
+    let machine = Machine::new(hardware(name).unwrap(), None);
+    let estimate = machine.forecast(plan).unwrap();
+    outlook(plan, &machine.hardware, None, &estimate, Some(1e12), vec!["nothing".to_owned()])
+}
+
+#[test]
+fn parts_add_up_to_the_step_and_cost_follows_from_speed() {
+    let plan = JobPlan::new(job("test")).unwrap();
+    for name in PRESETS {
+        let of = forecast(&plan, name);
+        let sum: f64 = of.step.parts.iter().map(|part| part.seconds).sum();
+        assert!((sum / of.step.seconds - 1.0).abs() < 1e-12, "{name}");
+        let hours = of.training.tokens / of.step.tokens_per_second / 3600.0 * f64::from(of.gpus);
+        assert!((hours / of.training.gpu_hours - 1.0).abs() < 1e-12, "{name}");
+        assert!((of.training.dollars - hours * of.training.dollars_per_gpu_hour).abs() <= 1e-9 * hours, "{name}");
+        assert!(of.step.mfu_causal < of.step.mfu && of.step.mfu < 1.0, "{name}: {}", of.step.mfu);
+    }
+}
+
+#[test]
+fn when_memory_is_too_small_memory_binds_and_text_and_page_say_by_how_much() {
+    let plan = JobPlan::new(job("test")).unwrap();
+    let mut machine = Machine::new(hardware("H800").unwrap(), None);
+    machine.hardware.memory_bytes = 100_000.0;
+    let estimate = machine.forecast(&plan).unwrap();
+    let of = outlook(&plan, &machine.hardware, None, &estimate, None, Vec::new());
+    assert!(!of.memory.fits && of.binds.what == "memory", "{:?}", of.binds);
+    let too_much = ds_plan::bytes(of.memory.need_bytes - 100_000);
+    for text in [of.to_string(), html(&page(&plan, &machine.hardware, &of, None))] {
+        assert!(text.contains(&too_much), "{too_much}\n{text}");
+    }
+}
+
+#[test]
+fn a_page_of_a_plan_is_well_formed_self_contained_and_escapes_the_name_of_the_job() {
+    let base = job("<script>alert(1)</script> & co");
+    let plan = JobPlan::new(base.clone()).unwrap();
+    let machine = Machine::new(hardware("H800").unwrap(), None);
+    let found = search(&base, &space(&base, 8, 8, 1 << 40), &machine, &mut |_, _| ());
+    let text = html(&page(&plan, &machine.hardware, &forecast(&plan, "H800"), Some(&found)));
+    let body = text.strip_prefix("<!DOCTYPE html>\n").unwrap();
+    roxmltree::Document::parse(body).unwrap_or_else(|error| panic!("{error}"));
+    let text = text.replace("http://www.w3.org/2000/svg", "");
+    for outside in ["http:", "https:", "url(", "href", "src=", "<script", "<link"] {
+        assert!(!text.contains(outside), "{outside}");
+    }
+    for section in ["Step", "Memory", "Schedule", "Layout", "Search", "Assumptions"] {
+        assert!(text.contains(&format!("<h2>{section}</h2>")), "{section}");
+    }
+}
+
+#[test]
+fn every_schedule_has_a_picture() {
+    for (kind, n_virtual) in [
+        (ScheduleKind::OneFOneB, 1),
+        (ScheduleKind::GPipe, 1),
+        (ScheduleKind::Interleaved, 2),
+        (ScheduleKind::ZbH1, 1),
+        (ScheduleKind::DualPipe, 1),
+        (ScheduleKind::DualPipeV, 1),
+    ] {
+        let mut base = job("test");
+        (base.parallel.schedule, base.parallel.virtual_stages) = (kind, n_virtual);
+        let plan = JobPlan::new(base).unwrap();
+        let picture = schedule_picture(&plan, &hardware("H800").unwrap());
+        let text = picture.unwrap_or_else(|| panic!("{kind} has none")).svg();
+        roxmltree::Document::parse(&text).unwrap_or_else(|error| panic!("{kind}: {error}"));
+    }
+}
+
+#[test]
+fn text_and_json_of_a_search_name_the_same_first_layout_and_all_rejections() {
+    let base = job("test");
+    let machine = Machine::new(hardware("H800").unwrap(), None);
+    let found = search(&base, &space(&base, 8, 8, 3 << 20), &machine, &mut |_, _| ());
+    let (text, facts) = (search_text(&found), search_json(&found));
+    let first = found.ranked[0].layout;
+    assert!(text.contains(&first.to_string()) && text.contains(&first.flags()), "{text}");
+    assert_eq!(facts["ranked"][0]["name"], first.to_string());
+    assert_eq!(facts["ranked"].as_array().unwrap().len(), found.ranked.len());
+    let counted: u64 = facts["rejected"].as_array().unwrap().iter().map(|r| r["count"].as_u64().unwrap()).sum();
+    assert_eq!(counted + found.ranked.len() as u64, facts["enumerated"].as_u64().unwrap());
+    assert!(found.rejected.iter().all(|r| text.contains(&r.reason.to_string())), "{text}");
+}

@@ -1,0 +1,104 @@
+//! `dsctl plan`: who holds what and in which order; does it fit, how long will it take, what binds, and which layout
+//! would be better.
+
+mod machine;
+mod quantity;
+mod searching;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ds_forecast::report::{outlook, page, schedule_picture, search_json, search_text};
+use ds_forecast::search::{Judge as _, Machine};
+use ds_plan::{JobPlan, report};
+
+use crate::failure::Failure;
+use crate::output::{Exit, Format, FormatArgs, data, json, talk};
+use crate::spec::SpecArgs;
+use machine::{Chosen, MachineArgs};
+use quantity::Quantity;
+
+/// Show who holds what, whether it fits, how long a step takes and what it costs, before anything starts
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    spec: SpecArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+    #[command(flatten)]
+    format: FormatArgs,
+    /// Tokens of the whole training, such as 14.8T; the job's steps when absent
+    #[arg(long, value_name = "N")]
+    tokens: Option<Quantity>,
+    /// Try every layout on the fabric's GPUs (the job's ranks without a fabric), and rank those that fit
+    #[arg(long)]
+    search: bool,
+    /// Write a page with pictures; it needs no network
+    #[arg(long, value_name = "FILE.html")]
+    html: Option<PathBuf>,
+    /// Write the schedule as a picture
+    #[arg(long, value_name = "FILE.svg")]
+    svg: Option<PathBuf>,
+    /// A drawing that is wider is cut
+    #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u16).range(20..))]
+    columns: u16,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  dsctl plan job.yaml                                          the job as it is
+  dsctl plan job.yaml --fabric h800-mpft-2048 --tokens 14.8T   on that cluster, for a whole training
+  dsctl plan job.yaml --fabric h800-mpft-2048 --search         the best layouts, and why the others are out
+  dsctl plan job.yaml --html plan.html                         with pictures";
+
+impl Args {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let spec = self.spec.read()?.spec;
+        let plan = JobPlan::new(spec.clone())?;
+        let Chosen { hardware, fabric, assumptions } = self.machine.choose(&spec)?;
+        if let Some(fabric) = &fabric {
+            machine::large_enough(fabric, plan.grid().n_ranks())?;
+        }
+        let machine = Machine::new(hardware, fabric.as_ref());
+        let refused = |reason| Failure::NoForecast { reason };
+        let estimate = machine.forecast(&plan).map_err(refused)?;
+        let name = fabric.as_ref().map(ds_topology::fabric::Fabric::name);
+        let tokens = self.tokens.map(|tokens| tokens.0);
+        let outlook = outlook(&plan, &machine.hardware, name, &estimate, tokens, assumptions);
+        let found = self.search.then(|| searching::search(&spec, &plan, &machine, fabric.as_ref()));
+
+        if let Some(path) = &self.html {
+            let page = page(&plan, &machine.hardware, &outlook, found.as_ref());
+            write(path, &ds_forecast::page::html(&page))?;
+        }
+        if let Some(path) = &self.svg {
+            let picture = schedule_picture(&plan, &machine.hardware).ok_or_else(|| refused(NO_TIMELINE.to_owned()))?;
+            write(path, &picture.svg())?;
+        }
+        let report = report(&plan, usize::from(self.columns));
+        match self.format.format {
+            Format::Text => {
+                let found = found.as_ref().map(|found| format!("\n{}", search_text(found))).unwrap_or_default();
+                data(format_args!("{report}\n{outlook}{found}"))?;
+            }
+            Format::Json => {
+                let mut facts = serde_json::json!(report);
+                facts["forecast"] = serde_json::json!(outlook);
+                if let Some(found) = &found {
+                    facts["search"] = search_json(found);
+                }
+                json(&facts)?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+const NO_TIMELINE: &str = "the schedule cannot be played";
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|source| Failure::Write { path: path.to_owned(), source })?;
+    talk(format_args!("wrote {}", path.display()));
+    Ok(())
+}
