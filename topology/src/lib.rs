@@ -1,8 +1,10 @@
 //! The machine as data: what a node has, in the words of the field. Pure: nothing here reads a clock or a device.
 
+pub mod draw;
 pub mod fabric;
 pub mod flow;
 mod ids;
+pub mod import;
 mod node;
 mod routes;
 pub mod routing;

@@ -9,6 +9,7 @@ pub mod report;
 pub mod rows;
 pub mod search;
 pub mod simulate;
+pub mod trace;
 mod work;
 pub mod workload;
 

@@ -38,13 +38,16 @@ const RATES: &[(&str, f64)] = &[
     ("B/s", 1.0),
 ];
 
-const TIMES: &[(&str, f64)] = &[("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+/// Divisors, since a billionth is no binary number: 450 / 1e9 is the number nearest to 450 ns, 450 · 1e-9 is not.
+const TIMES: &[(&str, f64)] = &[("ns", 1e9), ("us", 1e6), ("µs", 1e6), ("ms", 1e3), ("s", 1.0)];
 
 impl FromStr for Rate {
     type Err = NoQuantity;
 
     fn from_str(text: &str) -> Result<Self, NoQuantity> {
-        quantity(text, RATES).map(Self).ok_or_else(|| no_quantity(text, "rate", "400Gbps or 50GB/s", RATES))
+        quantity(text, RATES, |number, scale| number * scale)
+            .map(Self)
+            .ok_or_else(|| no_quantity(text, "rate", "400Gbps or 50GB/s", RATES))
     }
 }
 
@@ -52,7 +55,9 @@ impl FromStr for Seconds {
     type Err = NoQuantity;
 
     fn from_str(text: &str) -> Result<Self, NoQuantity> {
-        quantity(text, TIMES).map(Self).ok_or_else(|| no_quantity(text, "time", "600ns or 3.6us", TIMES))
+        quantity(text, TIMES, |number, scale| number / scale)
+            .map(Self)
+            .ok_or_else(|| no_quantity(text, "time", "600ns or 3.6us", TIMES))
     }
 }
 
@@ -110,11 +115,11 @@ fn rounded(number: f64) -> f64 {
     (number * 1e6).round() / 1e6
 }
 
-fn quantity(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+fn quantity(text: &str, units: &[(&str, f64)], apply: impl Fn(f64, f64) -> f64) -> Option<f64> {
     let text = text.trim();
     let (number, scale) = units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, *scale)))?;
     let number: f64 = number.trim().parse().ok()?;
-    Some(number * scale).filter(|value| value.is_finite() && *value >= 0.0)
+    Some(apply(number, scale)).filter(|value| value.is_finite() && *value >= 0.0)
 }
 
 fn no_quantity(found: &str, what: &'static str, example: &'static str, units: &[(&str, f64)]) -> NoQuantity {

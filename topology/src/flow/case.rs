@@ -65,10 +65,11 @@ pub struct Expected {
     /// When all flows had ended.
     pub makespan_s: f64,
     /// The mean of when each had.
-    pub mean_finish_s: f64,
+    #[serde(default)]
+    pub mean_finish_s: Option<f64>,
     /// When each had; absent for large cases.
     #[serde(default)]
-    pub finish_s: Vec<f64>,
+    pub finish_s: Option<Vec<f64>>,
 }
 
 type FlowRow = (i64, i64, f64, f64, f64, Vec<u32>, Vec<u32>);

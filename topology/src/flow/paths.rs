@@ -52,6 +52,7 @@ impl Paths {
     }
 
     /// Links that a flow crosses.
+    #[inline]
     pub(super) fn of(&self, flow: u32) -> &[u32] {
         let PathId(path) = self.by_flow[flow as usize];
         &self.hops[self.starts[path as usize] as usize..self.starts[path as usize + 1] as usize]

@@ -5,6 +5,7 @@
 //! the sender hands the message to its neighbour at that port first; without, the port is the sender's own. What has
 //! failed is by-passed the same way.
 
+mod all_to_all;
 mod found;
 mod graph;
 mod hash;
@@ -15,6 +16,7 @@ mod tree;
 
 use std::sync::Arc;
 
+pub use all_to_all::all_to_all;
 pub use policy::{Policy, UnknownPolicy};
 pub use reach::reachable;
 

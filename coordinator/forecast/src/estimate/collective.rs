@@ -30,7 +30,13 @@ pub fn ring_seconds(hardware: &Hardware, n: u32, stride: u32, bytes: f64) -> f64
 }
 
 /// Seconds of a collective of a block.
-pub fn seconds_of(hardware: &Hardware, layout: &Layout, collective: Collective, top_k: f64, max_nodes: Option<u32>) -> f64 {
+pub fn seconds_of(
+    hardware: &Hardware,
+    layout: &Layout,
+    collective: Collective,
+    top_k: f64,
+    max_nodes: Option<u32>,
+) -> f64 {
     let place = |group| match group {
         Group::Tensor => (layout.tensor, 1),
         Group::Context => (layout.context, layout.tensor),

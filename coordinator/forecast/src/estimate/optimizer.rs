@@ -22,10 +22,7 @@ pub(super) fn held(network: &Network, layout: &Layout, layers: &[u32], ends: f64
     let t = f64::from(layout.tensor);
     let shared = layers.iter().map(|&layer| network.shared_parameters(layer)).sum::<f64>();
     let routed = layers.iter().map(|&layer| network.expert_parameters(layer)).sum::<f64>();
-    Held {
-        shared: (shared + ends * network.vocabulary_parameters()) / t,
-        routed: routed / f64::from(layout.expert),
-    }
+    Held { shared: (shared + ends * network.vocabulary_parameters()) / t, routed: routed / f64::from(layout.expert) }
 }
 
 /// Seconds of the update. Divided state (ZeRO-1, FSDP) divides it by the ranks that share it.

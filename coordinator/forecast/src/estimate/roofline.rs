@@ -6,8 +6,7 @@ use crate::workload::{Kernel, Role};
 
 /// Tiles of a result that a multiprocessor computes at once, with the share of the best rate that each reaches: smaller
 /// tiles read their operands more often.
-const TILES: [(f64, f64, f64); 4] =
-    [(256.0, 128.0, 1.0), (128.0, 128.0, 0.93), (128.0, 64.0, 0.8), (64.0, 64.0, 0.6)];
+const TILES: [(f64, f64, f64); 4] = [(256.0, 128.0, 1.0), (128.0, 128.0, 0.93), (128.0, 64.0, 0.8), (64.0, 64.0, 0.6)];
 
 /// From so many waves of tiles on, the last one's idle multiprocessors count by half a wave in the mean.
 const MANY_WAVES: f64 = 8.0;
@@ -42,7 +41,8 @@ pub fn launch_seconds(hardware: &Hardware, kernel: &Kernel, backward: bool) -> f
 /// of the tile sizes is taken, as libraries do.
 fn matmul_seconds(hardware: &Hardware, shape: (f64, f64, f64), batches: f64, format: Format, role: Role) -> f64 {
     let (rows, columns, depth) = shape;
-    let rate = hardware.peak(format) * efficiency(hardware, format, role) / hardware.n_multiprocessors;
+    let is_grouped = role == Role::Grouped || (role == Role::WeightGradient && batches > 1.0);
+    let rate = hardware.peak(format) * efficiency(hardware, format, role, is_grouped) / hardware.n_multiprocessors;
     let with = |(tall, wide, share): (f64, f64, f64)| {
         let tiles = (rows / tall).ceil() * (columns / wide).ceil() * batches;
         let waves = tiles / hardware.n_multiprocessors;
@@ -52,8 +52,9 @@ fn matmul_seconds(hardware: &Hardware, shape: (f64, f64, f64), batches: f64, for
     TILES.into_iter().map(with).fold(f64::INFINITY, f64::min)
 }
 
-fn efficiency(hardware: &Hardware, format: Format, role: Role) -> f64 {
+fn efficiency(hardware: &Hardware, format: Format, role: Role, is_grouped: bool) -> f64 {
     match (format, role) {
+        (Format::F16, _) if is_grouped => hardware.grouped_efficiency,
         (Format::Fp8, Role::Plain) => hardware.matmul_efficiency_fp8,
         (Format::Fp8, Role::WeightGradient) => hardware.weight_gradient_efficiency_fp8,
         (Format::Fp8, Role::Grouped) => hardware.grouped_efficiency_fp8,

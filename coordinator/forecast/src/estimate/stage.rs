@@ -162,9 +162,10 @@ pub(crate) fn layer_blocks(network: &Network, layout: &Layout, layer: u32) -> Ve
     }
 }
 
-/// One message to the next stage: tensor ranks send a part each and gather it over NVLink.
+/// One message to the next stage that is waited for: tensor ranks send a part each and gather it over NVLink.
 fn send_seconds(hardware: &Hardware, network: &Network, layout: &Layout) -> f64 {
-    if layout.pipeline <= 1 {
+    // Interleaved stages have other work while a message is under way.
+    if layout.pipeline <= 1 || (layout.kernels.overlaps() && layout.virtual_stages > 1) {
         return 0.0;
     }
     let bytes = 2.0 * layout.tokens() * f64::from(network.hidden);
@@ -209,7 +210,8 @@ impl Clock<'_> {
         if block.label == "experts" {
             time.experts += gpu(&block.forward) + gpu(&block.input) + gpu(&block.weight) + gpu(again);
         }
-        time.launch += cpu(&block.forward, false) + cpu(&block.input, true) + cpu(&block.weight, true) + cpu(again, false);
+        time.launch +=
+            cpu(&block.forward, false) + cpu(&block.input, true) + cpu(&block.weight, true) + cpu(again, false);
         let repeated = if self.layout.recompute == Recompute::Full { 3.0 } else { 2.0 };
         for &collective in &block.collectives {
             let experts = self.network.experts;
@@ -218,7 +220,7 @@ impl Clock<'_> {
             let launched = self.hardware.collective_launch_seconds * repeated;
             match collective {
                 Collective::AllReduce(Group::Tensor, _) | Collective::GatherScatter(Group::Tensor, _) => {
-                    let hidden = self.layout.kernels == Kernels::FusedAttention;
+                    let hidden = self.layout.kernels.overlaps();
                     time.tensor += repeated * seconds / if hidden { OVERLAP_CHUNKS } else { 1.0 };
                 }
                 Collective::Dispatch(_) | Collective::Combine(_) => time.exchange += repeated * seconds,

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::optimizer::{held, reduce_seconds, update_seconds};
 use super::dual_pipe::dual_pipe;
+use super::optimizer::{held, reduce_seconds, update_seconds};
 use super::stage::{RankTime, StageTime, rank_times};
 use crate::hardware::Hardware;
-use crate::workload::{Kernels, Layout, Network, Schedule};
+use crate::workload::{Layout, Network, Schedule};
 
 /// A named part of a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -213,21 +213,27 @@ pub(super) fn ends(
     ranks: &[RankTime],
     mean: &StageTime,
 ) -> (f64, f64, f64) {
-    let overlaps = layout.kernels == Kernels::FusedAttention;
+    let overlaps = layout.kernels.overlaps();
     let mut worst = (0.0_f64, 0.0_f64, 0.0_f64);
     for rank in ranks {
         let held = held(network, layout, &rank.layers, rank.ends);
         let reduce = reduce_seconds(hardware, layout, held);
         let update = update_seconds(hardware, layout, held);
-        // Backward of the last microbatch hides the reduction; forward of the next step hides the gathering.
-        let hidden = if overlaps { mean.total() } else { 0.0 };
+        // Backward of the last microbatch hides the reduction; where state is divided, forward of the next step's first
+        // hides the gathering of weights, which is the other half.
+        let backward = (mean.total() - mean.forward).max(0.0);
+        let exposed = |reduce: f64| match (overlaps, layout.shard_optimizer) {
+            (false, _) => reduce,
+            (true, false) => (reduce - backward).max(0.0),
+            (true, true) => (reduce / 2.0 - backward).max(0.0) + (reduce / 2.0 - mean.forward).max(0.0),
+        };
         if layout.shard_weights {
             // Weights are gathered for forward and for backward, and gradients scattered, every microbatch.
             let m = f64::from(layout.n_microbatches);
             let each = 1.5 * reduce;
             worst.2 = worst.2.max(m * (each - rank.time.compute()).max(0.0) + each / f64::from(network.layers));
         } else {
-            worst.0 = worst.0.max((reduce - hidden).max(0.0));
+            worst.0 = worst.0.max(exposed(reduce));
         }
         worst.1 = worst.1.max(update);
     }

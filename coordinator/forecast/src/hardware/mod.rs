@@ -40,7 +40,9 @@ pub struct Hardware {
     pub matmul_efficiency_fp8: f64,
     /// Likewise for weight gradients, whose operands have to be transposed and whose results are FP32.
     pub weight_gradient_efficiency_fp8: f64,
-    /// Likewise for products grouped by expert.
+    /// Share of `flops_f16` that products grouped by expert reach, all three of a weight.
+    pub grouped_efficiency: f64,
+    /// Share of `flops_fp8` that products grouped by expert reach.
     pub grouped_efficiency_fp8: f64,
     /// Depth of a product, in elements, at which half of the time goes into filling and draining the pipeline.
     pub half_depth: f64,

@@ -20,9 +20,8 @@ struct Preset {
     sources: BTreeMap<String, Source>,
 }
 
-static ALL: LazyLock<Vec<Preset>> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("presets.json")).expect("a test reads every preset")
-});
+static ALL: LazyLock<Vec<Preset>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("presets.json")).expect("a test reads every preset"));
 
 /// The machine of that name, in any case.
 pub fn hardware(name: &str) -> Option<Hardware> {

@@ -27,7 +27,7 @@ impl Recipe {
 }
 
 /// Of every preset that rows calibrate.
-pub const RECIPES: &[Recipe] = &[A100, H800];
+pub const RECIPES: &[Recipe] = &[A100, H800, B200];
 
 const A100: Recipe = Recipe {
     hardware: "A100",
@@ -71,6 +71,16 @@ const H800: Recipe = Recipe {
     hold: 0.001,
 };
 
+/// One row whose many small kernels wait for the CPU.
+const B200: Recipe = Recipe {
+    hardware: "B200",
+    rows: &[include_str!("calibration/published.csv")],
+    constants: &[("launch_seconds", 6e-5, 0.5), ("backward_launch_seconds", 6e-5, 0.5)],
+    weights: &[],
+    outlier: 0.2,
+    hold: 0.01,
+};
+
 macro_rules! slots {
     ($($field:ident),* $(,)?) => {
         /// A constant by its name, if calibration may set it.
@@ -87,6 +97,7 @@ slots!(
     matmul_efficiency,
     matmul_efficiency_fp8,
     weight_gradient_efficiency_fp8,
+    grouped_efficiency,
     grouped_efficiency_fp8,
     half_depth,
     attention_efficiency,

@@ -84,7 +84,11 @@ fn named(recipe: &Recipe) -> Result<Vec<Row>, CsvError> {
 }
 
 fn is_same(a: &Row, b: &Row) -> bool {
-    a.hardware == b.hardware && a.network == b.network && a.layout == b.layout && a.measure == b.measure && a.published == b.published
+    a.hardware == b.hardware
+        && a.network == b.network
+        && a.layout == b.layout
+        && a.measure == b.measure
+        && a.published == b.published
 }
 
 /// Four digits are more than such rows can tell.
@@ -144,7 +148,8 @@ fn least_squares(n: usize, residuals: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
                 })
                 .collect();
             let right: Vec<f64> = (0..n).map(|i| -product(&columns[i], &now)).collect();
-            let next: Vec<f64> = at.iter().zip(solve(matrix, right)).map(|(a, step)| a + step.clamp(-0.5, 0.5)).collect();
+            let next: Vec<f64> =
+                at.iter().zip(solve(matrix, right)).map(|(a, step)| a + step.clamp(-0.5, 0.5)).collect();
             let then = residuals(&next);
             if norm(&then) < norm(&now) {
                 (at, now) = (next, then);

@@ -14,7 +14,7 @@ pub(super) fn row(table: &Table, record: usize) -> Result<Row, (String, String, 
         return exchange(cells, id, group);
     }
     let network = network(&mut cells);
-    let layout = layout(&mut cells, &network);
+    let layout = layout(&mut cells);
     let hardware = cells.text("hardware").unwrap_or_default().to_owned();
     if hardware::hardware(&hardware).is_none() {
         cells.note(format!("hardware: {hardware} is no preset; there are {}", hardware::PRESETS.join(", ")));
@@ -67,7 +67,8 @@ fn exchange(mut cells: Cells<'_>, id: String, group: String) -> Result<Row, (Str
         shared_inner: 0,
         max_nodes: cells.text("max_nodes").map(|_| cells.whole("max_nodes")),
     };
-    let network = Network { experts: Some(experts), dense_layers: 0, ..Network::gpt(1, cells.whole("hidden"), 1, 1, 1) };
+    let network =
+        Network { experts: Some(experts), dense_layers: 0, ..Network::gpt(1, cells.whole("hidden"), 1, 1, 1) };
     let (expert, tokens) = (cells.whole("ep"), cells.whole("tokens_per_gpu"));
     let published = cells.number("value");
     let (Some(probe), None) = (probe, cells.wrong) else {
@@ -140,7 +141,7 @@ fn network(cells: &mut Cells<'_>) -> Network {
     }
 }
 
-fn layout(cells: &mut Cells<'_>, network: &Network) -> Layout {
+fn layout(cells: &mut Cells<'_>) -> Layout {
     let [tensor, pipeline, context] = ["tp", "pp", "cp"].map(|column| cells.whole_or(column, 1));
     let (expert, virtual_stages) = (cells.whole_or("ep", 1), cells.whole_or("vp", 1));
     let gpus = cells.whole("gpus");
@@ -170,7 +171,15 @@ fn layout(cells: &mut Cells<'_>, network: &Network) -> Layout {
             Recompute::None
         }
     };
-    let fused_attention = cells.text("attention_kernel") != Some("unfused");
+    let kernels = match cells.text("attention_kernel") {
+        Some("unfused") => Kernels::Fused,
+        None | Some("fused") => Kernels::FusedAttention,
+        Some(other) => {
+            let reason = format!("attention_kernel: {other} is not fused or unfused");
+            cells.note(reason);
+            Kernels::FusedAttention
+        }
+    };
     let sharded = cells.text("fsdp").is_some_and(|cell| cell == "1");
     Layout {
         tensor,
@@ -181,17 +190,17 @@ fn layout(cells: &mut Cells<'_>, network: &Network) -> Layout {
         data,
         expert,
         shard_weights: sharded,
-        shard_optimizer: fused_attention,
+        shard_optimizer: kernels.overlaps(),
         recompute,
         schedule: match cells.text("schedule") {
             Some("dualpipe") => Schedule::DualPipe,
             _ => Schedule::OneFOneB,
         },
-        kernels: if fused_attention { Kernels::FusedAttention } else { Kernels::Fused },
+        kernels,
         microbatch,
         n_microbatches: batch / each.max(1),
         sequence: cells.whole("seq"),
         format,
-        gradient_bytes: if network.experts.is_some() || fused_attention { 4.0 } else { 2.0 },
+        gradient_bytes: if cells.text("gradient_bits") == Some("32") { 4.0 } else { 2.0 },
     }
 }

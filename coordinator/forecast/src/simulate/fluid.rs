@@ -149,6 +149,26 @@ impl Fluid {
         }
     }
 
+    /// Whether nothing is on its way over a link.
+    pub(super) fn is_idle(&self, link: u32) -> bool {
+        self.on_link[link as usize].is_empty()
+    }
+
+    /// Takes out everything; gives what each flow has left.
+    pub(super) fn clear(&mut self, now: f64) -> Vec<(u64, f64)> {
+        self.share(now);
+        let slots: Vec<u32> =
+            (0..self.slots.len() as u32).filter(|&slot| self.slots[slot as usize].is_some()).collect();
+        let mut left = Vec::new();
+        for slot in slots {
+            let active = self.take_out(slot);
+            left.push((active.name, (active.remaining - active.rate * (now - active.since)).max(0.0)));
+        }
+        self.dirty.clear();
+        self.ends.clear();
+        left
+    }
+
     /// A flow that cannot move, if there is one.
     pub(super) fn stalled(&self) -> Option<u64> {
         self.slots.iter().flatten().map(|active| active.name).next()

@@ -1,52 +1,57 @@
 //! The order in which the parts of an action go to a rank's streams.
 
-use std::collections::HashMap;
+use super::scene::{Scene, Template};
 
-use super::scene::{Begins, Scene};
-
-/// How long templates take with nothing beside them: bytes over the busiest link.
+/// How long templates take with nothing beside them, bytes over the busiest link, and which link that is.
 #[derive(Clone, Debug)]
-pub(super) struct Costs(Vec<f64>);
+pub(super) struct Costs(pub(super) Vec<(f64, Option<u32>)>);
 
 impl Costs {
+    /// Of the groups, or senders, of a template, the seconds are those of the fastest, so that nobody can be faster,
+    /// and the link is that of the slowest.
     pub(super) fn new(scene: &Scene) -> Self {
-        let strands = &scene.epochs[0];
-        Self(
-            scene
-                .templates
-                .iter()
-                .map(|template| {
-                    let mut on_link: HashMap<u32, f64> = HashMap::new();
-                    let mut latency = 0.0_f64;
-                    let sample = match template.begins {
-                        // One group stands for all: this only decides an order.
-                        Begins::Group => {
-                            let owner = template.groups.start;
-                            let all = template.messages.clone();
-                            let n = all.clone().take_while(|&m| scene.messages[m as usize].owner == owner).count();
-                            all.start..all.start + n as u32
-                        }
-                        Begins::Sender => {
-                            template.messages.start..template.messages.end.min(template.messages.start + 1)
-                        }
-                    };
-                    for strand in sample.flat_map(|message| strands.of(message)) {
-                        latency = latency.max(strands.latency[strand]);
-                        for &link in strands.path(strand) {
-                            *on_link.entry(link).or_default() += strands.bytes[strand];
-                        }
-                    }
-                    let seconds = |(link, bytes): (&u32, &f64)| bytes / strands.capacity[*link as usize];
-                    let busiest = on_link.iter().map(seconds).fold(0.0, f64::max);
-                    latency + if busiest.is_finite() { busiest } else { 0.0 }
-                })
-                .collect(),
-        )
+        let mut on_link = vec![0.0; scene.epochs[0].capacity.len()];
+        Self(scene.templates.iter().map(|template| cost(scene, template, &mut on_link)).collect())
     }
 
     pub(super) fn of(&self, template: u32) -> f64 {
-        self.0[template as usize]
+        self.0[template as usize].0
     }
+}
+
+/// `on_link` is all zero, before and after.
+fn cost(scene: &Scene, template: &Template, on_link: &mut [f64]) -> (f64, Option<u32>) {
+    let strands = &scene.epochs[0];
+    let (mut fastest, mut slowest) = (f64::INFINITY, (0.0, None));
+    let messages = &scene.messages[template.messages.start as usize..template.messages.end as usize];
+    let mut next = template.messages.start;
+    for of_owner in messages.chunk_by(|a, b| a.owner == b.owner) {
+        let all = next..next + of_owner.len() as u32;
+        next = all.end;
+        let (mut latency, mut touched) = (0.0_f64, Vec::new());
+        for strand in all.flat_map(|message| strands.of(message)) {
+            latency = latency.max(strands.latency[strand]);
+            for &link in strands.path(strand) {
+                if on_link[link as usize] == 0.0 {
+                    touched.push(link);
+                }
+                on_link[link as usize] += strands.bytes[strand];
+            }
+        }
+        let (mut seconds, mut busiest) = (0.0, None);
+        for link in touched {
+            let took = std::mem::take(&mut on_link[link as usize]) / strands.capacity[link as usize];
+            if took.is_finite() && took > seconds {
+                (seconds, busiest) = (took, Some(link));
+            }
+        }
+        let all = template.delay + latency + seconds;
+        fastest = f64::min(fastest, all);
+        if all > slowest.0 {
+            slowest = (all, busiest);
+        }
+    }
+    (if fastest.is_finite() { fastest } else { 0.0 }, slowest.1)
 }
 
 /// What a stream is asked for.

@@ -28,6 +28,8 @@ pub struct StepJob<'a> {
     pub seats: &'a [EndpointId],
     /// The experts; none for a dense model.
     pub moe: Option<Moe>,
+    /// The share of a device that is left for computations while an exchange runs beside them; 1 for all of it.
+    pub left_beside_exchange: f64,
     /// Per pipeline coordinate: what ends a step.
     pub closing: &'a [Closing],
 }
@@ -41,6 +43,8 @@ pub struct Moe {
     pub mode: Mode,
     /// Tokens of a microbatch on one rank.
     pub tokens: f64,
+    /// Seconds of an exchange before its first byte: ranks tell each other the counts.
+    pub overhead_seconds: f64,
     /// How popular experts are, by layer; layers beyond the last are alike.
     pub popularity: Vec<Popularity>,
     /// For what must be drawn.
@@ -163,6 +167,10 @@ impl StepJob<'_> {
         if !(options.jitter >= 0.0 && options.jitter < 1.0) {
             let rule = "at least 0 and less than 1";
             return Err(SimulateError::Number { what: "jitter", value: options.jitter, rule });
+        }
+        if !(self.left_beside_exchange > 0.0 && self.left_beside_exchange <= 1.0) {
+            let (what, value) = ("the share that is left beside an exchange", self.left_beside_exchange);
+            return Err(SimulateError::Number { what, value, rule: "greater than 0 and at most 1" });
         }
         for straggler in &options.stragglers {
             if straggler.rank as usize >= self.n_ranks() {

@@ -16,6 +16,8 @@
 //!    that hold the same experts; within nodes directly, between nodes round a ring for each index, in chunks, so that
 //!    both run at once. Then the optimizer, then the weights are gathered the same way.
 //! 7. Work on experts takes longer by how many rows a rank gets, compared with the mean.
+//! 8. Kernels that exchange take multiprocessors away from what computes beside them; in an overlapped action all
+//!    computations slow down evenly by what its exchanges, alone, would take away.
 //!
 //! # What is solved once
 //! Ranks, groups, messages and links are coloured until equal colours see equal surroundings ([`classes`]). Max-min
@@ -28,20 +30,27 @@ mod error;
 mod event;
 mod fluid;
 mod interleave;
+mod islands;
 mod job;
 mod order;
+mod planned;
 mod play;
 mod program;
 mod quotient;
 mod run;
 mod scene;
+mod summary;
 #[cfg(test)]
 mod tests;
+mod what_if;
 
 pub use error::SimulateError;
 pub use event::{Epoch, Straggler};
 pub use job::{Closing, Moe, Options, StepJob};
+pub use planned::{PlannedError, PlannedStep, Skew, closing};
 pub use run::{LinkLoad, Run, Span, Stream};
+pub use summary::{BusyLink, Phase, Summary};
+pub use what_if::{Change, WhatIf, WhatIfError, states};
 
 use interleave::Costs;
 use program::Program;

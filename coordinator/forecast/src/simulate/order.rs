@@ -53,6 +53,18 @@ pub(super) fn order(threads: &[Thread], seconds: &dyn Fn(&Part) -> f64) -> Vec<(
     interleave(&asks, |thread, part| opens(threads, thread, part))
 }
 
+/// How much longer the computations of an action take for what exchanges beside them: of the seconds that exchanges
+/// would take alone, but not of more than there is to compute, only the share `left` is there to compute in.
+pub(super) fn slower(left: f64, action: Action, threads: &[Thread], seconds: &dyn Fn(&Part) -> f64) -> f64 {
+    if matches!(action, Action::One(_)) {
+        return 1.0;
+    }
+    let parts = || threads.iter().flat_map(|thread| &thread.parts);
+    let exchange: f64 = parts().map(seconds).sum();
+    let compute: f64 = parts().map(|part| if let Part::Compute { seconds, .. } = part { *seconds } else { 0.0 }).sum();
+    if compute > 0.0 { (1.0 + exchange * (1.0 - left) / compute).min(1.0 / left) } else { 1.0 }
+}
+
 /// The part of another thread that must have ended before: of n parts of weight gradients, the i-th waits for the
 /// same share of the computations of the input gradients.
 pub(super) fn opens(threads: &[Thread], thread: usize, part: usize) -> Option<(usize, usize)> {

@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::rc::Rc;
 
 use ds_topology::traffic::moe::Random;
 
@@ -10,10 +11,11 @@ use super::error::SimulateError;
 use super::event::Epoch;
 use super::fluid::Fluid;
 use super::interleave::Costs;
+use super::islands::{Afloat, Islands};
 use super::job::{Options, StepJob};
 use super::program::{Does, NO_ACTION, Op, Program};
 use super::quotient::{Quotient, Start};
-use super::run::{LinkLoad, Run, Times};
+use super::run::{LinkLoad, Record, Run, Times};
 use super::scene::Scene;
 
 pub(super) fn play(
@@ -31,7 +33,7 @@ pub(super) fn play(
     player.begin_step(0, 0.0);
     player.run();
     player.all_done()?;
-    let Player { fluid, times, n_played, n_messages, .. } = player;
+    let Player { fluid, times, n_played, records, .. } = player;
     let loads = fluid
         .carried
         .iter()
@@ -39,10 +41,11 @@ pub(super) fn play(
         .map(|(&bytes, &capacity)| LinkLoad { bytes, capacity })
         .collect();
     let costs = Costs::new(scene);
-    let templates = (0..).zip(&scene.templates).map(|(number, t)| (t.label.clone(), costs.of(number))).collect();
+    let alone = scene.templates.iter().zip(costs.0).map(|(t, (seconds, link))| (t.label.clone(), seconds, link));
+    let templates = alone.collect();
     let Quotient { rank_colour, link_colour, .. } = quotient;
     let per_pipeline = job.per_pipeline;
-    Ok(Run { programs, per_pipeline, rank_colour, times, link_colour, loads, templates, n_played, n_messages })
+    Ok(Run { programs, per_pipeline, rank_colour, times, link_colour, loads, templates, n_played, records })
 }
 
 /// What happens at a moment.
@@ -54,6 +57,8 @@ enum Event {
     Open(u32),
     /// The first byte of a strand.
     Begin(u32),
+    /// The first byte of an island, or ranks have all of it.
+    Float(u32),
 }
 
 /// Messages that a group, or a sender, begins together.
@@ -69,6 +74,8 @@ struct Meeting {
     opens: f64,
     /// Ranks and the strands that each still waits for.
     left: Vec<(u32, u32)>,
+    /// Ranks that still wait.
+    n_left: usize,
     /// The operation of the sender.
     send: Option<u32>,
 }
@@ -80,7 +87,11 @@ struct Flight {
     state: u32,
     strand: u32,
     bytes: f64,
+    /// The first byte.
+    began: f64,
 }
+
+const NOBODY: u32 = u32::MAX;
 
 struct Player<'a> {
     job: &'a StepJob<'a>,
@@ -102,10 +113,18 @@ struct Player<'a> {
     gathering: HashMap<(u32, u32, u32), u32>,
     flights: Vec<Flight>,
     vacant_flights: Vec<u32>,
+    /// By state, template and colour of the group.
+    islands: HashMap<(u32, u32, u32), Rc<Islands>>,
+    afloat: Vec<Afloat>,
+    vacant_afloat: Vec<u32>,
+    /// Per link: the island that has it for itself, or `NOBODY`.
+    holder: Vec<u32>,
+    /// Where islands are played alone.
+    scratch: Fluid,
     /// Operations that have ended: step, rank colour, operation, when.
     done: Vec<(u32, u32, u32, f64)>,
     n_played: u64,
-    n_messages: u64,
+    records: Vec<Record>,
 }
 
 impl<'a> Player<'a> {
@@ -144,9 +163,14 @@ impl<'a> Player<'a> {
             gathering: HashMap::new(),
             flights: Vec::new(),
             vacant_flights: Vec::new(),
+            islands: HashMap::new(),
+            afloat: Vec::new(),
+            vacant_afloat: Vec::new(),
+            holder: vec![NOBODY; quotient.states[0].capacity.len()],
+            scratch: Fluid::new(quotient.states[0].capacity.clone()),
             done: Vec::new(),
             n_played: 0,
-            n_messages: 0,
+            records: Vec::new(),
         }
     }
 
@@ -191,6 +215,7 @@ impl<'a> Player<'a> {
             Event::Change(state) => self.change(state),
             Event::Open(meeting) => self.open(meeting),
             Event::Begin(flight) => self.begin(flight),
+            Event::Float(afloat) => self.float(afloat),
         }
     }
 
@@ -262,6 +287,7 @@ impl<'a> Player<'a> {
                     arrived: 1,
                     opens: time,
                     left: Vec::new(),
+                    n_left: 0,
                     send: Some(op),
                 };
                 let meeting = self.keep(meeting);
@@ -307,8 +333,17 @@ impl<'a> Player<'a> {
         let number = match self.gathering.get(&(step, group, op)) {
             Some(&number) => number,
             None => {
-                let meeting =
-                    Meeting { step, template, owner: group, op, arrived: 0, opens: 0.0, left: Vec::new(), send: None };
+                let meeting = Meeting {
+                    step,
+                    template,
+                    owner: group,
+                    op,
+                    arrived: 0,
+                    opens: 0.0,
+                    left: Vec::new(),
+                    n_left: 0,
+                    send: None,
+                };
                 let number = self.keep(meeting);
                 self.gathering.insert((step, group, op), number);
                 number
@@ -346,20 +381,57 @@ impl<'a> Player<'a> {
             }
             self.meetings[number as usize].left.clone_from(&start.waits);
         }
-        if self.meetings[number as usize].left.is_empty() {
+        let meeting = &mut self.meetings[number as usize];
+        meeting.n_left = meeting.left.len();
+        if meeting.n_left == 0 {
             self.close(number);
             return;
         }
-        for &strand in &start.strands {
+        let begins = self.now + delay;
+        // What is sent contends with exchanges by its nature; what a group sends mostly with itself.
+        if send.is_some() || !self.options.reuse {
+            self.take_off_all(number, &start.strands, begins);
+            return;
+        }
+        let (state, quotient) = (self.state as u32, self.quotient);
+        let islands = self
+            .islands
+            .entry((state, template, owner))
+            .or_insert_with(|| Rc::new(Islands::new(&quotient.states[state as usize], &start.strands)));
+        let islands = islands.clone();
+        for island in &islands.islands {
+            let began = begins + island.latency;
+            let afloat = Afloat { island: island.clone(), meeting: number, state, began, landed: 0, holds: false };
+            let place = match self.vacant_afloat.pop() {
+                Some(place) => {
+                    self.afloat[place as usize] = afloat;
+                    place
+                }
+                None => {
+                    self.afloat.push(afloat);
+                    self.afloat.len() as u32 - 1
+                }
+            };
+            self.push(began, Event::Float(place));
+        }
+        self.take_off_all(number, &islands.others, begins);
+    }
+
+    fn take_off_all(&mut self, meeting: u32, strands: &[u32], begins: f64) {
+        for &strand in strands {
             let class = &self.quotient.states[self.state].strands[strand as usize];
-            let flight = Flight { meeting: number, state: self.state as u32, strand, bytes: class.bytes };
-            let begins = self.now + delay + class.latency;
-            self.take_off(flight, begins);
+            let flight = Flight { meeting, state: self.state as u32, strand, bytes: class.bytes, began: 0.0 };
+            self.take_off(flight, begins + class.latency);
         }
     }
 
     fn take_off(&mut self, flight: Flight, begins: f64) {
-        let number = match self.vacant_flights.pop() {
+        let number = self.keep_flight(flight);
+        self.push(begins, Event::Begin(number));
+    }
+
+    fn keep_flight(&mut self, flight: Flight) -> u32 {
+        match self.vacant_flights.pop() {
             Some(number) => {
                 self.flights[number as usize] = flight;
                 number
@@ -368,8 +440,7 @@ impl<'a> Player<'a> {
                 self.flights.push(flight);
                 self.flights.len() as u32 - 1
             }
-        };
-        self.push(begins, Event::Begin(number));
+        }
     }
 
     fn begin(&mut self, number: u32) {
@@ -381,9 +452,13 @@ impl<'a> Player<'a> {
         }
         let class = &self.quotient.states[self.state].strands[flight.strand as usize];
         self.n_played += 1;
+        self.flights[number as usize].began = self.now;
         if flight.bytes == 0.0 || class.path.is_empty() {
             self.land(number);
         } else {
+            for &(link, _) in class.path.iter() {
+                self.sink(self.holder[link as usize]);
+            }
             self.fluid.begin(u64::from(number), flight.bytes, class.path.clone(), self.now);
         }
     }
@@ -393,25 +468,141 @@ impl<'a> Player<'a> {
         let flight = self.flights[number as usize];
         self.vacant_flights.push(number);
         let class = &self.quotient.states[flight.state as usize].strands[flight.strand as usize];
-        let meeting = &mut self.meetings[flight.meeting as usize];
-        let (step, op) = (meeting.step, meeting.op);
-        let sent = meeting.send.is_some();
-        let waiting = if sent { &class.reaches } else { &class.touches };
-        let mut through = Vec::new();
+        if self.options.record {
+            let (bytes, began, ended) = (flight.bytes, flight.began, self.now);
+            self.records.push(Record { path: class.path.clone(), bytes, began, ended });
+        }
+        let waiting =
+            if self.meetings[flight.meeting as usize].send.is_some() { &class.reaches } else { &class.touches };
         for &rank in waiting {
-            let place = meeting.left.binary_search_by_key(&rank, |&(rank, _)| rank).expect("it waits for this");
-            meeting.left[place].1 -= 1;
-            if meeting.left[place].1 == 0 {
-                through.push(rank);
+            self.count_down(flight.meeting, rank, 1);
+        }
+        self.close_if_over(flight.meeting);
+    }
+
+    /// A rank has `n` strands more of a meeting.
+    fn count_down(&mut self, number: u32, rank: u32, n: u32) {
+        let meeting = &mut self.meetings[number as usize];
+        let place = meeting.left.binary_search_by_key(&rank, |&(rank, _)| rank).expect("it waits for this");
+        meeting.left[place].1 -= n;
+        if meeting.left[place].1 > 0 {
+            return;
+        }
+        meeting.n_left -= 1;
+        let (step, op) = (meeting.step, meeting.op);
+        if meeting.send.is_some() {
+            self.one_less(step, rank, op, self.now);
+        } else {
+            self.done.push((step, rank, op, self.now));
+        }
+    }
+
+    fn close_if_over(&mut self, number: u32) {
+        if self.meetings[number as usize].n_left == 0 {
+            self.close(number);
+        }
+    }
+
+    /// An island begins, or ranks have all of it.
+    fn float(&mut self, number: u32) {
+        let afloat = self.afloat[number as usize].clone();
+        let quotient = self.quotient;
+        let states = &quotient.states;
+        if !afloat.holds && afloat.landed == 0 {
+            let links = &afloat.island.links;
+            let is_free = |&link: &u32| self.holder[link as usize] == NOBODY && self.fluid.is_idle(link);
+            if afloat.state as usize != self.state || !links.iter().all(is_free) {
+                self.vacant_afloat.push(number);
+                self.begin_all(&afloat);
+                return;
+            }
+            links.iter().for_each(|&link| self.holder[link as usize] = number);
+            let alone = afloat.island.alone(&states[self.state], &mut self.scratch, &mut self.n_played);
+            let first = alone.landings[0].0;
+            self.afloat[number as usize].holds = true;
+            self.push(afloat.began + first, Event::Float(number));
+            return;
+        }
+        if !afloat.holds {
+            // It went on as flows like all others.
+            self.vacant_afloat.push(number);
+            return;
+        }
+        let alone = afloat.island.alone(&states[afloat.state as usize], &mut self.scratch, &mut self.n_played);
+        let mut landed = afloat.landed;
+        while let Some(&(after, rank, n)) = alone.landings.get(landed).filter(|l| afloat.began + l.0 <= self.now) {
+            debug_assert!(after >= 0.0);
+            self.count_down(afloat.meeting, rank, n);
+            landed += 1;
+        }
+        self.afloat[number as usize].landed = landed;
+        if let Some(&(next, ..)) = alone.landings.get(landed) {
+            self.push(afloat.began + next, Event::Float(number));
+            return;
+        }
+        afloat.island.links.iter().for_each(|&link| self.holder[link as usize] = NOBODY);
+        for &(link, bytes) in &alone.carried {
+            self.fluid.carried[link as usize] += bytes;
+        }
+        if self.options.record {
+            for (&strand, &end) in afloat.island.strands.iter().zip(&alone.ends) {
+                let class = &states[afloat.state as usize].strands[strand as usize];
+                let (bytes, began) = (class.bytes, afloat.began);
+                self.records.push(Record { path: class.path.clone(), bytes, began, ended: began + end });
             }
         }
-        let is_over = meeting.left.iter().all(|&(_, n)| n == 0);
-        for rank in through {
-            if sent { self.one_less(step, rank, op, self.now) } else { self.done.push((step, rank, op, self.now)) }
+        self.vacant_afloat.push(number);
+        self.close_if_over(afloat.meeting);
+    }
+
+    /// An island that cannot have its links for itself.
+    fn begin_all(&mut self, afloat: &Afloat) {
+        for &strand in &afloat.island.strands {
+            let bytes = self.quotient.states[afloat.state as usize].strands[strand as usize].bytes;
+            let Afloat { meeting, state, .. } = *afloat;
+            self.take_off(Flight { meeting, state, strand, bytes, began: 0.0 }, self.now);
         }
-        if is_over {
-            self.close(flight.meeting);
+    }
+
+    /// Turns an island into flows like all others.
+    fn sink(&mut self, number: u32) {
+        if number == NOBODY {
+            return;
         }
+        // Its slot is free again when its next event comes.
+        self.afloat[number as usize].holds = false;
+        let afloat = self.afloat[number as usize].clone();
+        self.afloat[number as usize].landed = usize::MAX;
+        let quotient = self.quotient;
+        let state = &quotient.states[afloat.state as usize];
+        for &link in &afloat.island.links {
+            self.holder[link as usize] = NOBODY;
+        }
+        let left = afloat.island.left(state, &mut self.scratch, self.now - afloat.began);
+        let alone = afloat.island.alone(state, &mut self.scratch, &mut self.n_played);
+        let mut left_of = vec![None; afloat.island.strands.len()];
+        left.into_iter().for_each(|(place, bytes)| left_of[place] = Some(bytes));
+        let has_all: Vec<u32> = alone.landings[..afloat.landed].iter().map(|&(_, rank, _)| rank).collect();
+        for (&strand, left) in afloat.island.strands.iter().zip(left_of) {
+            let class = &state.strands[strand as usize];
+            for &(link, times) in class.path.iter() {
+                self.fluid.carried[link as usize] += times * (class.bytes - left.unwrap_or(0.0));
+            }
+            match left {
+                Some(bytes) => {
+                    let Afloat { meeting, state, began, .. } = afloat;
+                    let flight = self.keep_flight(Flight { meeting, state, strand, bytes, began });
+                    self.n_played += 1;
+                    self.fluid.begin(u64::from(flight), bytes, class.path.clone(), self.now);
+                }
+                None => {
+                    for &rank in class.touches.iter().filter(|rank| !has_all.contains(rank)) {
+                        self.count_down(afloat.meeting, rank, 1);
+                    }
+                }
+            }
+        }
+        self.close_if_over(afloat.meeting);
     }
 
     fn close(&mut self, number: u32) {
@@ -424,7 +615,12 @@ impl<'a> Player<'a> {
 
     /// The fabric changes: what was under way where nothing passes any more goes another way.
     fn change(&mut self, state: u32) {
+        let mut held = self.holder.clone();
+        held.sort_unstable();
+        held.dedup();
+        held.into_iter().for_each(|number| self.sink(number));
         self.state = state as usize;
+        self.scratch.change(&self.quotient.states[self.state].capacity, 0.0);
         let cut = self.fluid.change(&self.quotient.states[self.state].capacity, self.now);
         for (number, left) in cut {
             let flight = self.flights[number as usize];

@@ -198,6 +198,9 @@ impl Writer<'_> {
             }
             Part::Compute { .. } => None,
         };
+        let slower = order::slower(self.job.left_beside_exchange, action, &threads, &|part| {
+            template(part).map_or(0.0, |template| self.costs.of(template))
+        });
         let sequence = order::order(&threads, &|part| template(part).map_or(0.0, |template| self.costs.of(template)));
         for (thread, part) in sequence {
             let order::Thread { piece, parts, .. } = &threads[thread];
@@ -210,7 +213,7 @@ impl Writer<'_> {
                 Part::Compute { label, seconds } => {
                     let layer = order::layer_of_experts(&parts[..part], label);
                     let loads = layer.map(|layer| self.registry.skew(layer)).filter(|&skew| skew > 0);
-                    (Does::Compute { seconds, loads }, label)
+                    (Does::Compute { seconds: seconds * slower, loads }, label)
                 }
                 Part::Exchange { layer, exchange, row_bytes } => {
                     let found = self.registry.exchange(self.program.at, layer.0, exchange, row_bytes);

@@ -1,5 +1,8 @@
 //! What came of it: when everything began and ended on every rank, and what links carried.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use ds_plan::schedule::Piece;
 
 use super::program::{Does, NO_ACTION, Program};
@@ -57,12 +60,23 @@ pub struct Run {
     pub(super) times: Vec<Vec<Times>>,
     pub(super) link_colour: Vec<u32>,
     pub(super) loads: Vec<LinkLoad>,
-    /// What the messages of each template are, and seconds of it with nothing beside it.
-    pub(super) templates: Vec<(String, f64)>,
-    /// Messages that were simulated, each for all that fared like it.
+    /// What the messages of each template are, seconds of it with nothing beside it, and the link that carries most.
+    pub(super) templates: Vec<(String, f64, Option<u32>)>,
+    /// Paths of messages that were played, each for all that fared like it.
     pub n_played: u64,
-    /// Messages that they stand for.
-    pub n_messages: u64,
+    /// Where `Options::record` asks for them.
+    pub(super) records: Vec<Record>,
+}
+
+/// Strands of one colour that were on their way together.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    /// Colours of links, each with how many of the strands cross a link of that colour.
+    pub(super) path: Rc<[(u32, f64)]>,
+    /// Of each strand.
+    pub(super) bytes: f64,
+    pub(super) began: f64,
+    pub(super) ended: f64,
 }
 
 /// Of the operations of one rank in one step: when it came to each, when each opened, when each ended.
@@ -95,7 +109,7 @@ impl Run {
         self.times.first().map_or(0, Vec::len)
     }
 
-    /// A rank that fared like `rank`, the same for all that did.
+    /// A number that is the same for all ranks that fared alike.
     pub fn played_as(&self, rank: u32) -> u32 {
         self.rank_colour[rank as usize]
     }
@@ -143,10 +157,39 @@ impl Run {
         self.link_colour.len() as u32
     }
 
-    /// What the messages of a template are, and how long they take with nothing beside them: bytes over capacity of
-    /// the link that carries most, and latency.
-    pub fn template(&self, template: u32) -> (&str, f64) {
-        let (label, seconds) = &self.templates[template as usize];
-        (label, *seconds)
+    /// Bytes per second over some links together, in the mean of each of `n` equal parts of the run. A message counts
+    /// evenly from its first to its last byte. All zero where nothing was recorded.
+    pub fn throughput(&self, links: &[u32], n: usize) -> Vec<f64> {
+        let mut count: BTreeMap<u32, f64> = BTreeMap::new();
+        links.iter().for_each(|&link| *count.entry(self.link_colour[link as usize]).or_default() += 1.0);
+        let width = self.seconds() / n.max(1) as f64;
+        let mut carried = vec![0.0; n];
+        for record in &self.records {
+            let times: f64 = record.path.iter().filter_map(|(link, times)| Some(count.get(link)? * times)).sum();
+            if times > 0.0 && width > 0.0 {
+                let rate = times * record.bytes / (record.ended - record.began).max(f64::MIN_POSITIVE);
+                let first = (record.began / width) as usize;
+                for (part, carried) in carried.iter_mut().enumerate().skip(first) {
+                    let (from, until) = (part as f64 * width, (part + 1) as f64 * width);
+                    if from >= record.ended {
+                        break;
+                    }
+                    *carried += rate * (record.ended.min(until) - record.began.max(from)) / width;
+                }
+            }
+        }
+        carried
+    }
+
+    /// What the messages of a template are.
+    pub fn template(&self, template: u32) -> &str {
+        &self.templates[template as usize].0
+    }
+
+    /// How long a template takes with nothing beside it, bytes over capacity of the link that carries most for its
+    /// capacity, and that link.
+    pub fn alone(&self, template: u32) -> (f64, Option<u32>) {
+        let (_, seconds, link) = &self.templates[template as usize];
+        (*seconds, *link)
     }
 }

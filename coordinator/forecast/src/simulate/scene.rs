@@ -169,7 +169,7 @@ impl Scene {
                 }
                 let loads = &mut registry.loads[skew as usize];
                 let label = format!("{} of layer {layer}", name(exchange));
-                let template = self.add_meeting(label, 0.0, groups.clone(), |ranks, add| {
+                let template = self.add_meeting(label, moe.overhead_seconds, groups.clone(), |ranks, add| {
                     // Several ranks may share an endpoint, so places stand for them.
                     let places: Vec<EndpointId> = (0..ranks.len() as u32).map(EndpointId).collect();
                     let nodes: Vec<u32> = ranks.iter().map(|&rank| job.seats[rank as usize].0 / per_node).collect();

@@ -84,14 +84,8 @@ fn scores(block: &mut Block, layout: &Layout, heads: f64, kv_heads: f64, key: f6
         return;
     }
     let batches = m / s * heads;
-    let product = |columns, depth| Kernel::Matmul {
-        rows: s,
-        columns,
-        depth,
-        batches,
-        format: Format::F16,
-        role: Role::Plain,
-    };
+    let product =
+        |columns, depth| Kernel::Matmul { rows: s, columns, depth, batches, format: Format::F16, role: Role::Plain };
     // Softmax reads and writes; dropout reads, writes, and keeps a mask. The fused softmax wants heads by fours.
     let pairs = batches * s * s;
     let fused = batches % 4.0 == 0.0;
@@ -118,7 +112,8 @@ pub(super) fn quantise(block: &mut Block, layout: &Layout) {
         kernels.iter().map(operand).sum()
     };
     let (forward, backward) = (cast(&block.forward, false), cast(&block.input, false));
-    let n = block.forward.iter().filter(|k| matches!(k, Kernel::Matmul { .. })).count() as f64;
+    // A cast a product, or one an expert.
+    let n = block.forward.iter().filter(|k| matches!(k, Kernel::Matmul { .. })).map(Kernel::launches).sum();
     block.memory(forward, backward, n);
 }
 

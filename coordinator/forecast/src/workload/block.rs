@@ -59,9 +59,13 @@ impl Kernel {
         }
     }
 
-    /// Launches.
+    /// Launches: products grouped by expert are one an expert, as libraries without a grouped kernel launch them.
     pub fn launches(&self) -> f64 {
-        if let Self::Memory { n, .. } = *self { n } else { 1.0 }
+        match *self {
+            Self::Memory { n, .. } => n,
+            Self::Matmul { batches, role: Role::Grouped | Role::WeightGradient, .. } => batches,
+            _ => 1.0,
+        }
     }
 }
 

@@ -41,8 +41,15 @@ pub enum Kernels {
     Separate,
     /// They are fused, and weight gradients are added by the product itself; attention's scores are in memory.
     Fused,
-    /// Likewise, and attention is one kernel.
+    /// Likewise, and attention is one kernel; collectives overlap with computation where they can.
     FusedAttention,
+}
+
+impl Kernels {
+    /// Whether collectives hide behind computation.
+    pub(crate) fn overlaps(self) -> bool {
+        self == Self::FusedAttention
+    }
 }
 
 /// How a step is divided among ranks and in time.

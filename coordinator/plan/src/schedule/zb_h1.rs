@@ -1,4 +1,4 @@
-//! ZB-H1 (arXiv 2401.10241, §2.3): 1F1B whose weight gradients wait, as long as the memory of 1F1B's first stage
+//! ZB-H1 (arXiv 2401.10241, §2): 1F1B whose weight gradients wait, as long as the memory of 1F1B's first stage
 //! allows, and fill the time in which 1F1B drains.
 
 use super::{Action, Microbatch, Pass, Piece, StageId};

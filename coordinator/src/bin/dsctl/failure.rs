@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use ds_coordinator::server::ServerError;
 use ds_plan::spec::Problems;
 use ds_plan::{NotExecutable, PlanError, SeatError};
+use ds_topology::NoRoute;
+use ds_topology::fabric::{FabricError, FaultError};
 
 use crate::output::Exit;
 
@@ -162,9 +164,27 @@ pub(crate) enum Failure {
     /// Neither a file nor a name.
     #[error("there is no fabric {given}; there are {}", known.join(", "))]
     NoSuchFabric { given: String, known: Vec<&'static str> },
+    /// What a cluster's tool printed does not read.
+    #[error("{}: {error}", path.display())]
+    Import { path: PathBuf, error: ImportError },
     /// So much has failed that some are cut off.
     #[error("{given}: {error}")]
     CutOff { given: String, error: NoRoute },
+    /// Loads do not read.
+    #[error("{}: {reason}", path.display())]
+    Loads { path: PathBuf, reason: String },
+    /// Nobody said which fabric.
+    #[error("no fabric is named")]
+    NoFabric,
+    /// Nobody said which machine.
+    #[error("no machine is named; there are {known}")]
+    NoHardware { known: String },
+    /// There is no such machine.
+    #[error("there is no machine {given}; there are {known}")]
+    UnknownHardware { given: String, known: String },
+    /// A step cannot be played.
+    #[error("{reason}")]
+    Simulation { reason: String },
     /// A thread of this program could not be started.
     #[error("the runtime cannot be started: {0}")]
     Runtime(io::Error),
@@ -219,6 +239,8 @@ impl Failure {
             Self::Unattended { job, .. } => format!("dsctl resume {job} goes on with it"),
             Self::AlreadyDone { .. } => "dsctl launch starts a new one".to_owned(),
             Self::Data { .. } => "dsctl data tokenize SOURCE --out DIR shows what can be read".to_owned(),
+            Self::NoFabric => "add --fabric deploy/fabrics/h800-mpft-2048.yaml, or set cluster.fabric".to_owned(),
+            Self::NoHardware { .. } => "add --hardware h800, or set cluster.hardware".to_owned(),
             Self::TooFewTokens { .. } => "give more text, or a smaller train.sequence".to_owned(),
             Self::TooManyWords { .. } => "set model.vocab_size to the tokenizer's size".to_owned(),
             Self::NoHome | Self::Home { .. } => "set DSCTL_HOME to a folder that you may write".to_owned(),

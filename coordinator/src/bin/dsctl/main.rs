@@ -24,8 +24,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    cancel, check, ckpt, coordinator, data_command, fabric, launch, list, logs, nodes, plan, resume, schema, status,
-    watch as watching,
+    cancel, check, ckpt, coordinator, data_command, fabric, launch, list, logs, nodes, plan, resume, schema, simulate,
+    status, watch as watching,
 };
 use output::finish;
 
@@ -41,6 +41,7 @@ const AFTER_HELP: &str = "\
 Examples:
   dsctl check job.yaml                 every mistake of a job at once, before anything starts
   dsctl plan job.yaml                  who holds what, how much memory, in which order
+  dsctl simulate job.yaml --fabric F   how long a step takes on a fabric, and what if a part of it fails
   dsctl launch job.yaml                train on this machine and watch
   dsctl launch job.yaml --detach       train in the background
   dsctl watch last                     watch it
@@ -66,6 +67,7 @@ enum Command {
     Data(data_command::Args),
     Ckpt(ckpt::Args),
     Fabric(fabric::Args),
+    Simulate(simulate::Args),
 }
 
 fn main() -> ExitCode {
@@ -89,5 +91,6 @@ fn main() -> ExitCode {
         Command::Data(data) => data.run(),
         Command::Ckpt(ckpt) => ckpt.run(),
         Command::Fabric(fabric) => fabric.run(),
+        Command::Simulate(simulate) => simulate.run(),
     })
 }

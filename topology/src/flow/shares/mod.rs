@@ -15,6 +15,7 @@ mod table;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use self::ends::Ends;
 use self::relax::Queue;
@@ -53,7 +54,8 @@ pub(super) struct Shares<'a> {
     from: Finder,
     to: Finder,
     now: f64,
-    /// Links that all flows that are there cross.
+    /// How many flows are there, and links that they cross.
+    n_there: usize,
     n_hops: usize,
     /// What the settling in progress has taken so far.
     work: usize,
@@ -140,6 +142,7 @@ impl Shared {
     }
 
     /// What it gives to a unit of weight if so much grows on it and others take `limited`.
+    #[inline]
     fn level_for(&self, limited: f64, weight: f64) -> f64 {
         ((self.capacity - limited).max(0.0) / weight).min(self.ceiling)
     }
@@ -172,6 +175,21 @@ impl Shared {
     }
 }
 
+/// Takes flows out of a heap that end when their link has given so much.
+fn take_until(heap: &mut BinaryHeap<Ending>, until: f64, ended: &mut Vec<u32>) {
+    // Many alike are taken out at once.
+    const FEW: usize = 8;
+    for _ in 0..FEW {
+        let Some(next) = heap.peek_mut().filter(|next| next.at <= until) else { return };
+        ended.push(PeekMut::pop(next).flow);
+    }
+    if heap.peek().is_some_and(|next| next.at <= until) {
+        let (due, later): (Vec<_>, Vec<_>) = heap.drain().partition(|ending| ending.at <= until);
+        ended.extend(due.iter().map(|ending| ending.flow));
+        heap.extend(later);
+    }
+}
+
 impl<'a> Shares<'a> {
     /// Of links with these capacities; no flow is there yet. Weights are by flow, or none where all are 1.
     pub(super) fn new(capacities: impl Iterator<Item = Capacity>, paths: Cow<'a, Paths>, weights: Vec<f64>) -> Self {
@@ -191,6 +209,7 @@ impl<'a> Shares<'a> {
             from: Finder::new(n),
             to: Finder::new(n),
             now: 0.0,
+            n_there: 0,
             n_hops: 0,
             work: 0,
             patience: PATIENCE,
@@ -267,6 +286,7 @@ impl<'a> Shares<'a> {
         Some(left)
     }
 
+    #[inline]
     fn weight(&self, flow: u32) -> f64 {
         self.weights.get(flow as usize).copied().unwrap_or(1.0)
     }
@@ -276,22 +296,39 @@ impl<'a> Shares<'a> {
         self.now = now;
         let mut links = Vec::new();
         self.ends.until(now + at_once, &mut links);
+        let mut by_link = Vec::with_capacity(links.len());
         for link in links {
             let first = ended.len();
             let (state, level) = (&self.links[link as usize], self.levels[link as usize]);
             let heap = &mut self.own[link as usize];
             let Some(&Ending { at: due, .. }) = heap.peek() else { continue };
-            let until = due.max(state.given_at(now, level) + level * at_once);
-            while let Some(&Ending { flow, .. }) = heap.peek().filter(|ending| ending.at <= until) {
-                heap.pop();
-                ended.push(flow);
-            }
-            self.take_out(link, &ended[first..]);
+            take_until(heap, due.max(state.given_at(now, level) + level * at_once), ended);
+            by_link.push((link, first..ended.len()));
+        }
+        if ended.len() == self.n_there {
+            self.clear();
+        } else {
+            by_link.into_iter().for_each(|(link, flows)| self.take_out(link, &ended[flows]));
+        }
+    }
+
+    /// All flows have ended.
+    fn clear(&mut self) {
+        self.table.clear();
+        (self.n_there, self.n_hops) = (0, 0);
+        for (link, state) in (0..).zip(&mut self.links).filter(|(_, state)| state.n_total > 0) {
+            self.queue.saw(link, state);
+            state.busy += self.now - state.busy_since;
+            (state.own, state.total, state.limited, state.given) = (0.0, 0.0, 0.0, 0.0);
+            (state.n_own, state.n_total) = (0, 0);
+            self.levels[link as usize] = f64::INFINITY;
+            self.ends.set(link, f64::INFINITY);
         }
     }
 
     /// Flows that this link limits are there no more.
     fn take_out(&mut self, link: u32, flows: &[u32]) {
+        self.n_there -= flows.len();
         self.table.open(&mut self.from, link);
         let level = self.levels[link as usize];
         self.links[link as usize].advance(self.now, level);
@@ -341,6 +378,7 @@ impl<'a> Shares<'a> {
     /// Flows that begin, each with its bytes.
     pub(super) fn enter(&mut self, flows: &[(u32, f64)]) {
         let n_before = self.n_hops;
+        self.n_there += flows.len();
         for &(flow, _) in flows {
             let weight = self.weight(flow);
             for &hop in self.paths.of(flow) {

@@ -49,6 +49,7 @@ impl PartialOrd for Wrong {
 impl Queue {
     /// Something on the link has changed, and flows on it are limited at `other` now: its level must be looked at, unless
     /// it limits nobody and has enough.
+    #[inline]
     pub(super) fn note(&mut self, link: u32, state: &mut Shared, other: f64) {
         self.saw(link, state);
         let (limited, weight) = if state.n_own > 0 {

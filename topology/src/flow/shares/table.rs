@@ -54,6 +54,7 @@ impl Table {
     }
 
     /// What limits flows on a link, but the link itself.
+    #[inline]
     pub(super) fn row(&self, link: u32) -> &[Cell] {
         &self.rows[link as usize]
     }
@@ -73,6 +74,7 @@ impl Table {
     }
 
     /// A flow on the link is now limited by the finder's limiter.
+    #[inline]
     pub(super) fn add(&mut self, finder: &mut Finder, link: u32, weight: f64) {
         let row = &mut self.rows[link as usize];
         let column = &mut self.columns[finder.limiter as usize];
@@ -90,6 +92,7 @@ impl Table {
     }
 
     /// A flow on the link is no longer limited by the finder's limiter. `remove_empty` must follow.
+    #[inline]
     pub(super) fn take(&mut self, finder: &Finder, link: u32, weight: f64) {
         let (turn, place) = finder.places[link as usize];
         assert!(turn == finder.turn, "a flow leaves a cell that it had entered");

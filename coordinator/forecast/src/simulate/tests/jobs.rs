@@ -80,6 +80,7 @@ impl Owned {
                 gate,
                 mode: Mode::Deduplicated(Forwarding::CutThrough),
                 tokens: 256.0,
+                overhead_seconds: 1e-5,
                 popularity: Vec::new(),
                 seed: 3,
             }),
@@ -145,6 +146,7 @@ impl Owned {
             expert_ranks: self.expert_ranks,
             seats: &self.seats,
             moe: self.moe.clone(),
+            left_beside_exchange: 0.85,
             closing: &self.closing,
         })
     }

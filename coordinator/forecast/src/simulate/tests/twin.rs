@@ -1,6 +1,11 @@
 //! The slow twin: the whole step as one list of flows that wait for flows, for the flow simulator.
 
+use std::sync::Arc;
+
+use ds_topology::Routes;
+use ds_topology::fabric::Fabric;
 use ds_topology::flow::{Flow, FlowId, LinkId, Weighting, simulate as simulate_flows};
+use ds_topology::routing::{FabricRoutes, Policy};
 
 use super::super::event::Epoch;
 use super::super::interleave::Costs;
@@ -50,6 +55,7 @@ fn twin(job: &StepJob<'_>, epochs: &mut [Epoch<'_>], options: &Options) -> Vec<V
                             continue;
                         }
                         for flow in sent(&scene, &mut flows, message, &[gate]) {
+                            flows[flow.0 as usize].delay = template.delay;
                             flows[node(m.from, number).0 as usize].deps.push(flow);
                             flows[node(m.to, number).0 as usize].deps.push(flow);
                         }
@@ -98,9 +104,9 @@ fn ends(run: &Run, rank: u32) -> &[f64] {
 }
 
 /// With and without reuse, every operation of every rank ends when the flow simulator says.
-fn agree(job: &Owned, planes: impl Fn() -> Planes, options: &Options) {
+fn agree<R: Routes>(job: &Owned, fabric: impl Fn() -> R, options: &Options) {
     job.with(|job| {
-        let mut routes = planes();
+        let mut routes = fabric();
         let mut epochs = [Epoch { from: 0.0, routes: &mut routes, down: Vec::new() }];
         let expected = twin(job, &mut epochs, options);
         let mut played = Vec::new();
@@ -138,4 +144,18 @@ fn so_does_one_with_skewed_loads_a_straggler_and_a_slow_nic() {
     let options = Options { stragglers: vec![super::super::Straggler { rank: 5, factor: 1.3 }], ..Options::default() };
     agree(&Owned::new(2, 1, 16, 4).skewed(1.0), || Planes::new(8, 4, 4, 2), &Options::default());
     agree(&Owned::new(2, 2, 8, 4).overlapped(), || Planes::new(8, 4, 4, 2).slow_nic(9, 0.5), &options);
+}
+
+#[test]
+fn so_does_one_that_is_sprayed_around_a_lost_nic() {
+    let yaml = "{ version: 1, name: two leaves, nodes: 8, node: { gpus: 4, nics: 4,
+        within: { kind: nvlink, bandwidth: 160GB/s, latency: 1us }, nic: { bandwidth: 400Gbps, latency: 1us } },
+        network: { kind: multi_plane_fat_tree, planes: 4, radix: 8, link: { bandwidth: 400Gbps, latency: 400ns } },
+        faults: [nic=node2/1] }";
+    for policy in [Policy::Static, Policy::Spray] {
+        let fabric = Arc::new(Fabric::parse(yaml).expect("a fabric"));
+        let routes = || FabricRoutes::new(fabric.clone(), policy);
+        agree(&Owned::new(2, 1, 16, 4), routes, &Options::default());
+        agree(&Owned::new(2, 2, 8, 4).overlapped(), routes, &Options::default());
+    }
 }

@@ -13,5 +13,6 @@ pub(crate) mod nodes;
 pub(crate) mod plan;
 pub(crate) mod resume;
 pub(crate) mod schema;
+pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod watch;

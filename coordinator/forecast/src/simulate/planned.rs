@@ -1,0 +1,171 @@
+//! A plan as the simulator sees it: who does what where, and how tokens go to experts.
+
+use ds_arch::GroupLimit;
+use ds_plan::schedule::{Action, Placement};
+use ds_plan::spec::ComputeType;
+use ds_plan::{Coordinates, JobPlan};
+use ds_topology::EndpointId;
+use ds_topology::traffic::moe::{Forwarding, Gate, GateError, Mode, Popularity, SkewError};
+
+use super::job::{Closing, Moe, StepJob};
+use crate::StageWork;
+use crate::estimate::stage_work;
+use crate::hardware::Hardware;
+
+/// How popular experts are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Skew {
+    /// All alike.
+    Uniform,
+    /// By Zipf's law with this exponent; each layer has other favourites.
+    Zipf(f64),
+    /// Layer, and the tokens that each of its experts got.
+    Recorded(Vec<(u32, Vec<u64>)>),
+}
+
+/// A plan that cannot be simulated.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PlannedError {
+    /// The gate makes no sense.
+    #[error("model.moe: {0}")]
+    Gate(#[from] GateError),
+    /// The loads are of another model.
+    #[error("{0}")]
+    Skew(#[from] SkewError),
+    /// A layer without experts.
+    #[error("loads of layer {layer}: it is not a layer with experts, which the model has from {first} to {last}")]
+    NoExperts {
+        /// In the file.
+        layer: u32,
+        /// The first layer with experts.
+        first: u32,
+        /// The last one.
+        last: u32,
+    },
+}
+
+/// A plan as the simulator sees it.
+#[derive(Clone, Debug)]
+pub struct PlannedStep {
+    actions: Vec<Vec<Action>>,
+    placement: Placement,
+    stages: Vec<StageWork>,
+    per_pipeline: u32,
+    tensor: u32,
+    expert: u32,
+    seats: Vec<EndpointId>,
+    moe: Option<Moe>,
+    closing: Vec<Closing>,
+    left_beside_exchange: f64,
+}
+
+impl PlannedStep {
+    /// Ranks sit on endpoints in order; where a job shares devices and there are fewer of them, neighbours share.
+    ///
+    /// # Errors
+    /// When the model's gate, or the loads, make no sense.
+    pub fn new(plan: &JobPlan, hardware: &Hardware, skew: &Skew, n_endpoints: u32) -> Result<Self, PlannedError> {
+        let (grid, spec) = (plan.grid(), plan.spec());
+        let n_ranks = grid.n_ranks();
+        let seat = |rank: u32| {
+            let shares = spec.cluster.share_devices && n_ranks > n_endpoints;
+            let seat = if shares { u64::from(rank) * u64::from(n_endpoints) / u64::from(n_ranks) } else { rank.into() };
+            EndpointId(seat as u32)
+        };
+        Ok(Self {
+            actions: (0..grid.n_pipeline()).map(|at| plan.actions(at).to_vec()).collect(),
+            placement: plan.placement(),
+            stages: stage_work(plan, hardware),
+            per_pipeline: n_ranks / grid.n_pipeline(),
+            tensor: grid.n_tensor(),
+            expert: grid.n_expert(),
+            seats: (0..n_ranks).map(seat).collect(),
+            moe: moe(plan, skew, hardware.exchange_seconds)?,
+            closing: closing(plan, hardware),
+            left_beside_exchange: 1.0 - hardware.exchange_multiprocessors / hardware.n_multiprocessors,
+        })
+    }
+
+    /// Calls `play` with the step.
+    pub fn with<T>(&self, play: impl FnOnce(&StepJob<'_>) -> T) -> T {
+        play(&StepJob {
+            actions: &self.actions,
+            holder: &|stage, microbatch| self.placement.holder(stage, microbatch),
+            stages: &self.stages,
+            per_pipeline: self.per_pipeline,
+            tensor: self.tensor,
+            expert_ranks: self.expert,
+            seats: &self.seats,
+            moe: self.moe.clone(),
+            left_beside_exchange: self.left_beside_exchange,
+            closing: &self.closing,
+        })
+    }
+}
+
+fn moe(plan: &JobPlan, skew: &Skew, overhead_seconds: f64) -> Result<Option<Moe>, PlannedError> {
+    let spec = plan.spec();
+    let (model, phase) = (&spec.model, &spec.train[0]);
+    let layers: Vec<u32> = model.moe_layers().map(|layer| layer.0).collect();
+    let (Some(&first), Some(&last)) = (layers.first(), layers.last()) else { return Ok(None) };
+    let (n_groups, picked) = match model.moe.groups {
+        GroupLimit::AnyGroup => (1, 1),
+        GroupLimit::AtMost { n_groups, picked } => (n_groups, picked),
+    };
+    let gate = Gate::new(model.moe.n_experts, model.moe.top_k, n_groups, picked)?;
+    let n = model.moe.n_experts;
+    let mut popularity = vec![Popularity::uniform(); last as usize + 1];
+    match skew {
+        Skew::Uniform => (),
+        Skew::Zipf(exponent) => {
+            for &layer in &layers {
+                let seed = spec.seed.wrapping_add(u64::from(layer));
+                popularity[layer as usize] = Popularity::zipf(n, *exponent, seed);
+            }
+        }
+        Skew::Recorded(loads) => {
+            for (layer, tokens) in loads {
+                if !layers.contains(layer) {
+                    return Err(PlannedError::NoExperts { layer: *layer, first, last });
+                }
+                popularity[*layer as usize] = Popularity::recorded(*layer, n, tokens)?;
+            }
+        }
+    }
+    let tokens = f64::from(phase.microbatch) * f64::from(phase.sequence) / f64::from(plan.grid().n_context());
+    let mode = Mode::Deduplicated(Forwarding::CutThrough);
+    Ok(Some(Moe { gate, mode, tokens, overhead_seconds, popularity, seed: spec.seed }))
+}
+
+/// Bytes of an update of one parameter: the gradient is read for its norm, cleared, and read for the update (12); FP32
+/// weight and two moments are read and written (24); the 16-bit weight is written (2).
+const UPDATE_BYTES: f64 = 38.0;
+
+/// What ends a step of a plan, per pipeline coordinate. Where ranks divide the optimizer's state, each updates its
+/// share and 16-bit weights are gathered; otherwise summed gradients are, and each updates all. What two coordinates
+/// hold both, as under DualPipe, is summed on each by itself.
+pub fn closing(plan: &JobPlan, hardware: &Hardware) -> Vec<Closing> {
+    let (grid, spec) = (plan.grid(), plan.spec());
+    let divides = spec.parallel.zero > 0;
+    let gradient = if spec.precision.compute == ComputeType::F64 { 8.0 } else { 4.0 };
+    let gathered = if divides { 2.0 } else { gradient };
+    let at = |pipeline| {
+        let rank = grid.rank_at(Coordinates { pipeline, data: 0, context: 0, tensor: 0 });
+        let (mut dense, mut experts) = (0.0, 0.0);
+        for parameter in plan.parameters_of(rank) {
+            let held = if parameter.expert.is_some() { &mut experts } else { &mut dense };
+            *held += parameter.n_elements() as f64;
+        }
+        dense /= f64::from(grid.n_tensor());
+        let (by_data, by_replicas) = if divides { (grid.n_samplers(), grid.n_replicas()) } else { (1, 1) };
+        let updated = dense / f64::from(by_data) + experts / f64::from(by_replicas);
+        Closing {
+            dense_gradient_bytes: gradient * dense,
+            expert_gradient_bytes: gradient * experts,
+            dense_weight_bytes: gathered * dense,
+            expert_weight_bytes: gathered * experts,
+            optimizer_seconds: updated * UPDATE_BYTES / (hardware.memory_bandwidth * hardware.memory_efficiency),
+        }
+    };
+    (0..grid.n_pipeline()).map(at).collect()
+}

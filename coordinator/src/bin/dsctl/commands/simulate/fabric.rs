@@ -1,0 +1,26 @@
+//! The fabric that a job is played on.
+
+use ds_forecast::hardware::{Hardware, PRESETS};
+use ds_plan::JobPlan;
+use ds_plan::spec::DeviceKind;
+use ds_topology::fabric::Fabric;
+use ds_topology::flow::LinkId;
+
+use crate::failure::Failure;
+
+/// Links over which nothing passes.
+pub(super) fn down(fabric: &Fabric) -> Vec<bool> {
+    (0..fabric.network().len() as u32).map(|link| fabric.is_down(LinkId(link))).collect()
+}
+
+/// The machine that a job's ranks run on: the one asked for, or that of the job, or that of the fabric, or, for ranks on
+/// cores, a CPU.
+pub(super) fn hardware(asked: Option<&str>, plan: &JobPlan, fabric: &Fabric) -> Result<Hardware, Failure> {
+    let cluster = &plan.spec().cluster;
+    let on_cores = (cluster.device == DeviceKind::Cpu).then_some("CPU");
+    let name = asked.or(cluster.hardware.as_deref()).or(fabric.gpu()).or(on_cores);
+    let known = || PRESETS.join(", ").to_lowercase();
+    let name = name.ok_or_else(|| Failure::NoHardware { known: known() })?;
+    ds_forecast::hardware::hardware(name)
+        .ok_or_else(|| Failure::UnknownHardware { given: name.to_owned(), known: known() })
+}
