@@ -8,6 +8,7 @@ use ds_plan::spec::Problems;
 use ds_plan::{NotExecutable, PlanError, SeatError};
 use ds_topology::NoRoute;
 use ds_topology::fabric::{FabricError, FaultError};
+use ds_topology::import::ImportError;
 
 use crate::output::Exit;
 
@@ -175,7 +176,7 @@ pub(crate) enum Failure {
     Loads { path: PathBuf, reason: String },
     /// Nobody said which fabric.
     #[error("no fabric is named")]
-    NoFabric,
+    FabricUnnamed,
     /// Nobody said which machine.
     #[error("no machine is named; there are {known}")]
     NoHardware { known: String },
@@ -239,7 +240,7 @@ impl Failure {
             Self::Unattended { job, .. } => format!("dsctl resume {job} goes on with it"),
             Self::AlreadyDone { .. } => "dsctl launch starts a new one".to_owned(),
             Self::Data { .. } => "dsctl data tokenize SOURCE --out DIR shows what can be read".to_owned(),
-            Self::NoFabric => "add --fabric deploy/fabrics/h800-mpft-2048.yaml, or set cluster.fabric".to_owned(),
+            Self::FabricUnnamed => "add --fabric deploy/fabrics/h800-mpft-2048.yaml, or set cluster.fabric".to_owned(),
             Self::NoHardware { .. } => "add --hardware h800, or set cluster.hardware".to_owned(),
             Self::TooFewTokens { .. } => "give more text, or a smaller train.sequence".to_owned(),
             Self::TooManyWords { .. } => "set model.vocab_size to the tokenizer's size".to_owned(),

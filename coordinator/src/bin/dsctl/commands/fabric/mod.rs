@@ -9,6 +9,7 @@ mod show;
 mod source;
 
 use clap::Subcommand;
+pub(crate) use source::read_fabric;
 
 use crate::failure::Failure;
 use crate::output::Exit;

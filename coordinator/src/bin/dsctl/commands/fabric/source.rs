@@ -31,7 +31,7 @@ impl FabricArgs {
 }
 
 /// The fabric of a file, or of a name that comes with the program.
-pub(super) fn read_fabric(given: &str) -> Result<Fabric, Failure> {
+pub(crate) fn read_fabric(given: &str) -> Result<Fabric, Failure> {
     let text = match built_in(given) {
         Some(yaml) => yaml.to_owned(),
         None => fs::read_to_string(given).map_err(|source| unread(given, source))?,

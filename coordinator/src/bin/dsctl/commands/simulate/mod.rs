@@ -63,7 +63,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let plan = JobPlan::new(self.spec.read()?.spec)?;
         let own = plan.spec().cluster.fabric.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let fabric = read_fabric(&self.fabric.or(own).ok_or(Failure::NoFabric)?)?;
+        let fabric = read_fabric(&self.fabric.or(own).ok_or(Failure::FabricUnnamed)?)?;
         let hardware = fabric::hardware(self.hardware.as_deref(), &plan, &fabric)?;
         let refused = |error: &dyn std::fmt::Display| Failure::Simulation { reason: error.to_string() };
         let states = states(&fabric, &self.what_if).map_err(|error| refused(&error))?;
