@@ -88,7 +88,8 @@ fn what_is_said_to_be_too_large_at_once_has_a_plan_that_is_too_large() {
     let all = space(&base, 8, 8, 1 << 40);
     let roomy = searched(&base, &all);
     for memory_bytes in [8 << 20, 3 << 20, 2 << 20] {
-        let space = Space { memory_bytes, ..all.clone() };
+        let mut space = all.clone();
+        space.memory_bytes = memory_bytes;
         let found = searched(&base, &space);
         // Of what fits into plenty of memory, exactly what needs no more than there is is left.
         let fit = roomy.ranked.iter().filter(|one| one.memory.total() <= memory_bytes).count();

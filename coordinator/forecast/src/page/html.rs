@@ -5,7 +5,7 @@ use super::{Block, Fact, Page, Section, Table, Tone};
 use crate::picture::{STYLE, escape};
 
 /// Cells longer than this may break into lines.
-const LONG: usize = 60;
+const LONG: usize = 84;
 
 /// The page, whole: one file, nothing beside it.
 pub fn html(page: &Page) -> String {

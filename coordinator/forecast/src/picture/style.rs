@@ -5,7 +5,7 @@
 pub(super) const N_SHADES: usize = 5;
 
 /// Categories that have a colour of their own; further ones begin again.
-pub(super) const N_COLOURS: usize = 10;
+pub(super) const N_COLOURS: usize = 12;
 
 /// Style of pictures, alone and in pages.
 pub const STYLE: &str = "\
@@ -20,9 +20,9 @@ pub const STYLE: &str = "\
 .i0{fill:#f3df94}.i1{fill:#edd06a}.i2{fill:#e2bf45}.i3{fill:#bf9a1c}.i4{fill:#8d7010}\
 .w0{fill:#aeddc8}.w1{fill:#84cbac}.w2{fill:#57b48b}.w3{fill:#27916a}.w4{fill:#0f6b4b}\
 .k0{fill:#5b9bd5}.k1{fill:#f0b040}.k2{fill:#45b596}.k3{fill:#dd9bc0}.k4{fill:#8accf0}.k5{fill:#e8845a}.k6{fill:#a99ae0}\
-.k7{fill:#c2bc4d}.k8{fill:#a3adb6}.k9{fill:#b58a6c}\
+.k7{fill:#c2bc4d}.k8{fill:#a3adb6}.k9{fill:#b58a6c}.k10{fill:#6d8f3f}.k11{fill:#d4d06a}\
 .s0{stroke:#5b9bd5}.s1{stroke:#f0b040}.s2{stroke:#45b596}.s3{stroke:#dd9bc0}.s4{stroke:#8accf0}.s5{stroke:#e8845a}.s6{stroke:#a99ae0}\
-.s7{stroke:#c2bc4d}.s8{stroke:#a3adb6}.s9{stroke:#b58a6c}.curve{fill:none;stroke-width:2}\
+.s7{stroke:#c2bc4d}.s8{stroke:#a3adb6}.s9{stroke:#b58a6c}.s10{stroke:#6d8f3f}.s11{stroke:#d4d06a}.curve{fill:none;stroke-width:2}\
 .h0{fill:#eef3f7}.h1{fill:#d3e3ef}.h2{fill:#b5d0e6}.h3{fill:#94bbdb}.h4{fill:#74a5cf}.h5{fill:#558dc0}.h6{fill:#3a74ab}.h7{fill:#255b90}.h8{fill:#164372}.h9{fill:#cf222e}\
 .down{fill:none;stroke:#cf222e;stroke-width:1.5}\
 @media (prefers-color-scheme:dark){.ground{fill:#0d1117}text{fill:#e6edf3}.soft{fill:#9198a1}.grid{stroke:#2b323b}.edge{stroke:#6e7781}\

@@ -30,6 +30,8 @@ const COUNTS: &[(f64, &str)] = &[(1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "B"), 
 impl Unit {
     /// A value with three digits and its unit, such as `1.95 s`.
     pub fn text(self, value: f64) -> String {
+        // An empty sum is -0.
+        let value = if value == 0.0 { 0.0 } else { value };
         let (factor, name) = self.scale(value.abs());
         let text = digits(value / factor, 3);
         match self {
@@ -105,6 +107,7 @@ mod tests {
 
     #[test]
     fn values_have_three_digits_and_a_unit() {
+        assert_eq!(Unit::Seconds.text(-0.0), "0 s");
         let seconds = [0.0, 1.2e-6, 0.0345, 19.926, 90.0, 7200.0].map(|s| Unit::Seconds.text(s));
         assert_eq!(seconds, ["0 s", "1.2 µs", "34.5 ms", "19.9 s", "90 s", "2 h"]);
         assert_eq!(Unit::Bytes.text(80.0 * 1_073_741_824.0), "80 GiB");

@@ -62,13 +62,13 @@ fn facts(outlook: &Outlook) -> Vec<Fact> {
         ),
         fact(
             "Speed",
-            Unit::Count("tokens/s").text(step.tokens_per_second),
-            format!("{} a day", Unit::Count("tokens").text(step.tokens_per_day)),
+            format!("{}/s", Unit::Count("").text(step.tokens_per_second)),
+            format!("tokens; {} a day", Unit::Count("").text(step.tokens_per_day)),
         ),
         fact(
             "MFU, causal",
             Unit::Share.text(step.mfu_causal),
-            format!("{} over all pairs; {:.3} TFLOP/s a GPU", Unit::Share.text(step.mfu), step.tflops_causal),
+            format!("{} over all pairs; {:.0} TFLOP/s a GPU", Unit::Share.text(step.mfu), step.tflops_causal),
         ),
         fact(
             "Memory",
@@ -114,6 +114,7 @@ fn layout_table(plan: &JobPlan) -> Block {
         with.extend((stage.n_mtp > 0).then(|| format!("{} MTP", stage.n_mtp)));
         vec![
             stage.stage.to_string(),
+            stage.pipeline.to_string(),
             layers,
             with.join(", "),
             Unit::Count("").text(stage.parameters as f64),
@@ -121,7 +122,7 @@ fn layout_table(plan: &JobPlan) -> Block {
         ]
     };
     Block::Table(Table::new(
-        &["stage", "layers", "with", "parameters", "share of the cost"],
+        &["stage", "pipeline", "layers", "with", "parameters", "share of the cost"],
         report.stages.iter().map(row).collect(),
     ))
 }

@@ -4,7 +4,7 @@ use ds_plan::JobPlan;
 use ds_plan::schedule::{Action, Pass, Piece, timeline};
 
 use super::outlook::Outlook;
-use crate::estimate::{rank_times, stage_work};
+use crate::estimate::{stage_times, stage_work};
 use crate::hardware::Hardware;
 use crate::picture::{Bars, Picture, Row, Unit, bars, schedule, schedule_rows};
 use crate::workload::{Layout, Network};
@@ -63,9 +63,10 @@ pub fn schedule_picture(plan: &JobPlan, hardware: &Hardware) -> Option<Picture> 
 /// Forward, input gradients and weight gradients of one microbatch on each stage: its computation, and its share of what
 /// ranks wait for besides, a third of it forward.
 fn pass_nanoseconds(plan: &JobPlan, hardware: &Hardware) -> Vec<[f64; 3]> {
-    let ranks = rank_times(hardware, &Network::from(&plan.spec().model), &Layout::of(plan));
-    let waited: f64 = ranks.iter().map(|rank| rank.time.total() - rank.time.compute()).sum();
-    let each = waited / plan.stages().len().max(1) as f64;
+    let n_stages = plan.stages().len();
+    let stages = stage_times(hardware, &Network::from(&plan.spec().model), &Layout::of(plan), n_stages);
+    let waited: f64 = stages.iter().map(|stage| stage.time.total() - stage.time.compute()).sum();
+    let each = waited / n_stages.max(1) as f64;
     let of_stage = |work: &crate::StageWork| {
         let [forward, input, weight] =
             [&work.forward, &work.backward_input, &work.backward_weight].map(crate::PassWork::compute_seconds);

@@ -21,7 +21,7 @@ pub(super) fn search_section(found: &Found, own: Layout) -> Section {
         parts.push(Block::Code(best.layout.yaml()));
         parts.push(Block::Code(best.layout.flags()));
     }
-    let head = ["rejected", "why", "for example, the closest", "with these numbers"];
+    let head = ["rejected", "why", "for example", "with these numbers"];
     parts.push(Block::Table(Table::new(&head, rejected_rows(found))));
     Section { title: "Search".to_owned(), parts }
 }

@@ -26,6 +26,14 @@ pub fn search_text(found: &Found) -> String {
     if let Some(best) = found.ranked.first() {
         text += &format!("\nto take the first\n  {}\n", best.layout.flags());
     }
+    if let Some((place, one)) = found.ranked.iter().enumerate().skip(1).find(|(_, one)| one.runs_today)
+        && !found.ranked[0].runs_today
+    {
+        let seconds = Unit::Seconds.text(one.forecast.seconds());
+        text +=
+            &format!("\nto take the fastest that workers run today: place {}, {}, {seconds}\n", place + 1, one.layout);
+        text += &format!("  {}\n", one.layout.flags());
+    }
     text
 }
 
@@ -44,6 +52,7 @@ pub fn search_json(found: &Found) -> Value {
             "memory_bytes": one.memory.total(),
             "memory": one.memory,
             "largest_at": one.largest_at,
+            "runs_today": one.runs_today,
         })
     };
     let rejected: Vec<Value> = found
@@ -85,7 +94,13 @@ pub(super) fn summary(found: &Found) -> String {
             format!("the job's own layout takes place {}: {own_text} a step, {slower} slower than the first", place + 1)
         }
     };
-    format!("{n} layouts, {fit} fit; {own}")
+    let today = match found.ranked.iter().position(|one| one.runs_today) {
+        Some(0) => "; workers run the first one today".to_owned(),
+        Some(place) => format!("; what is faster than place {} is planned only: workers do not run it yet", place + 1),
+        None if fit > 0 => "; workers run none of them yet".to_owned(),
+        None => String::new(),
+    };
+    format!("{n} layouts, {fit} fit; {own}{today}")
 }
 
 /// One row a layout.

@@ -36,7 +36,7 @@ impl fmt::Display for Outlook {
         )?;
         writeln!(
             f,
-            "  MFU         {} causal, {} over all pairs ({:.3} and {:.3} TFLOP/s a GPU)",
+            "  MFU         {} causal, {} over all pairs ({:.0} and {:.0} TFLOP/s a GPU)",
             Unit::Share.text(step.mfu_causal),
             Unit::Share.text(step.mfu),
             step.tflops_causal,

@@ -14,7 +14,7 @@ pub use space::{Space, space};
 use std::collections::BTreeMap;
 
 use ds_plan::spec::JobSpec;
-use ds_plan::{JobPlan, MemoryEstimate};
+use ds_plan::{JobPlan, MemoryEstimate, executable};
 
 use crate::estimate::StepEstimate;
 use reject::too_large_at_once;
@@ -30,6 +30,8 @@ pub struct Ranked {
     pub memory: MemoryEstimate,
     /// The pipeline coordinate of that rank.
     pub largest_at: u32,
+    /// Whether workers execute it today, or it can be planned only.
+    pub runs_today: bool,
 }
 
 /// What came of a search.
@@ -112,5 +114,6 @@ fn try_one(
         return Err(Reason::Memory { pipeline: largest_at, memory, have: space.memory_bytes });
     }
     let forecast = machine.forecast(plan).map_err(Reason::NoForecast)?;
-    Ok(Ranked { layout, forecast, memory, largest_at })
+    let runs_today = executable(plan.spec()).is_ok();
+    Ok(Ranked { layout, forecast, memory, largest_at, runs_today })
 }

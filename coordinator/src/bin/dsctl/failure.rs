@@ -33,9 +33,9 @@ pub(crate) enum Failure {
     /// What `dsctl calibrate` writes looks otherwise.
     #[error("{} is no calibration: {reason}", path.display())]
     Calibration { path: PathBuf, reason: String },
-    /// The network cannot be.
-    #[error("{given}: {reason}")]
-    NoFabric { given: String, reason: String },
+    /// A file of published runs does not read.
+    #[error("{}: {reason}", path.display())]
+    Rows { path: PathBuf, reason: String },
     /// Some ranks would have no GPU.
     #[error("fabric {name} has {n_gpus} GPUs, the job needs {n_ranks}")]
     FabricTooSmall { name: String, n_gpus: u32, n_ranks: u32 },

@@ -19,6 +19,11 @@ pub(crate) struct SpecArgs {
 }
 
 impl SpecArgs {
+    /// Of a command that may do without.
+    pub(crate) fn new(file: PathBuf, sets: Vec<String>) -> Self {
+        Self { file, sets }
+    }
+
     /// The job, or everything that is wrong with it.
     pub(crate) fn read(&self) -> Result<Resolved, Failure> {
         let sets = self.sets.iter().map(|given| pair(given)).collect::<Result<Vec<_>, _>>()?;

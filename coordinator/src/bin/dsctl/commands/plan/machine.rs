@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use ds_forecast::hardware::{Hardware, PRESETS, hardware};
 use ds_plan::spec::{DeviceKind, JobSpec};
-use ds_topology::fabric::{Fabric, built_in};
+use ds_topology::fabric::Fabric;
 
+use crate::commands::fabric::read_fabric;
 use crate::failure::Failure;
 
 /// `--fabric`, `--hardware`, `--calibration`, `--price`.
@@ -34,6 +35,15 @@ pub(super) struct Chosen {
 }
 
 impl MachineArgs {
+    /// The calibrated machine in place of the preset of its name, for whoever asks for presets by name.
+    pub(super) fn by_name(&self) -> Result<impl Fn(&str) -> Option<Hardware> + use<>, Failure> {
+        let own = self.calibration.as_deref().map(calibrated).transpose()?;
+        Ok(move |name: &str| match &own {
+            Some(own) if own.name.eq_ignore_ascii_case(name) => Some(own.clone()),
+            _ => hardware(name),
+        })
+    }
+
     pub(super) fn choose(&self, spec: &JobSpec) -> Result<Chosen, Failure> {
         let own = spec.cluster.fabric.as_ref().map(|path| path.to_string_lossy().into_owned());
         let fabric = self.fabric.clone().or(own).map(|given| read_fabric(&given)).transpose()?;
@@ -88,14 +98,6 @@ fn calibrated(path: &Path) -> Result<Hardware, Failure> {
     let text = fs::read(path).map_err(|source| Failure::Read { path: path.to_owned(), source })?;
     let refused = |error: serde_json::Error| Failure::Calibration { path: path.to_owned(), reason: error.to_string() };
     serde_json::from_slice(&text).map_err(refused)
-}
-
-fn read_fabric(given: &str) -> Result<Fabric, Failure> {
-    let text = match built_in(given) {
-        Some(yaml) => yaml.to_owned(),
-        None => fs::read_to_string(given).map_err(|source| Failure::Read { path: given.into(), source })?,
-    };
-    Fabric::parse(&text).map_err(|error| Failure::NoFabric { given: given.to_owned(), reason: error.to_string() })
 }
 
 fn price(text: &str) -> Result<f64, String> {

@@ -3,6 +3,7 @@
 
 mod machine;
 mod quantity;
+mod rows;
 mod searching;
 
 use std::fs;
@@ -22,8 +23,12 @@ use quantity::Quantity;
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    spec: SpecArgs,
+    /// The job, as YAML
+    #[arg(value_name = "FILE", required_unless_present = "rows")]
+    file: Option<PathBuf>,
+    /// Another value for one key; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
     #[command(flatten)]
     machine: MachineArgs,
     #[command(flatten)]
@@ -40,6 +45,9 @@ pub(crate) struct Args {
     /// Write the schedule as a picture
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
+    /// Instead of a job: predict the runs of a table, and compare with what was published of them
+    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["file", "sets", "search", "html", "svg", "tokens"])]
+    rows: Option<PathBuf>,
     /// A drawing that is wider is cut
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u16).range(20..))]
     columns: u16,
@@ -50,11 +58,21 @@ Examples:
   dsctl plan job.yaml                                          the job as it is
   dsctl plan job.yaml --fabric h800-mpft-2048 --tokens 14.8T   on that cluster, for a whole training
   dsctl plan job.yaml --fabric h800-mpft-2048 --search         the best layouts, and why the others are out
-  dsctl plan job.yaml --html plan.html                         with pictures";
+  dsctl plan job.yaml --html plan.html                         with pictures
+  dsctl plan --rows published.csv                              predicted against published runs";
 
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let spec = self.spec.read()?.spec;
+        match (&self.rows, &self.file) {
+            (Some(rows), _) => rows::run(rows, &self.machine, self.format.format),
+            (None, Some(file)) => self.plan(file),
+            // clap asks for one of them.
+            (None, None) => Ok(Exit::User),
+        }
+    }
+
+    fn plan(&self, file: &Path) -> Result<Exit, Failure> {
+        let spec = SpecArgs::new(file.to_owned(), self.sets.clone()).read()?.spec;
         let plan = JobPlan::new(spec.clone())?;
         let Chosen { hardware, fabric, assumptions } = self.machine.choose(&spec)?;
         if let Some(fabric) = &fabric {

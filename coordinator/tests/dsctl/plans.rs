@@ -1,0 +1,80 @@
+//! `dsctl plan`: what it says before anything starts.
+
+use std::fs;
+
+use crate::place::{Place, quickstart};
+
+#[test]
+fn a_plan_says_whether_it_fits_how_long_a_step_takes_and_what_binds() {
+    let place = Place::new();
+    let facts = place.facts(&["plan", &quickstart()]);
+    let forecast = &facts["forecast"];
+    assert_eq!(forecast["hardware"], "CPU");
+    assert_eq!(forecast["memory"]["fits"], true);
+    let parts = forecast["step"]["parts"].as_array().unwrap();
+    let sum: f64 = parts.iter().map(|part| part["seconds"].as_f64().unwrap()).sum();
+    assert!((sum / forecast["step"]["seconds"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{forecast}");
+    let said = place.dsctl(&["plan", &quickstart()]);
+    for words in ["forecast for 4 CPU", "a step", "MFU", "GPU hours", "binds", "assumed"] {
+        assert!(said.stdout.contains(words), "{words}\n{}", said.stdout);
+    }
+}
+
+#[test]
+fn a_price_and_tokens_make_the_cost() {
+    let place = Place::new();
+    let facts = place.facts(&["plan", &quickstart(), "--hardware", "h100", "--price", "2.5", "--tokens", "3B"]);
+    let training = &facts["forecast"]["training"];
+    assert_eq!((training["tokens"].as_f64(), training["dollars_per_gpu_hour"].as_f64()), (Some(3e9), Some(2.5)));
+    let ratio = training["dollars"].as_f64().unwrap() / training["gpu_hours"].as_f64().unwrap();
+    assert!((ratio - 2.5).abs() < 1e-9, "{training}");
+}
+
+#[test]
+fn a_search_ranks_layouts_and_the_first_is_no_slower_than_the_job() {
+    let place = Place::new();
+    let arguments = ["plan", &quickstart(), "--search"];
+    let facts = place.facts(&arguments);
+    let search = &facts["search"];
+    let first = search["ranked"][0]["step_seconds"].as_f64().unwrap();
+    assert!(first <= facts["forecast"]["step"]["seconds"].as_f64().unwrap() * (1.0 + 1e-12));
+    let rejected: u64 = search["rejected"].as_array().unwrap().iter().map(|r| r["count"].as_u64().unwrap()).sum();
+    let ranked = search["ranked"].as_array().unwrap().len() as u64;
+    assert_eq!(search["enumerated"].as_u64(), Some(ranked + rejected));
+    // The flags that it prints are taken, and give that step.
+    let flags = search["flags"].as_str().unwrap().to_owned();
+    let taken: Vec<&str> = ["plan"].into_iter().chain([arguments[1]]).chain(flags.split(' ')).collect();
+    assert_eq!(place.facts(&taken)["forecast"]["step"]["seconds"].as_f64(), Some(first));
+}
+
+#[test]
+fn a_page_and_a_picture_are_written_and_need_no_network() {
+    let place = Place::new();
+    place.dsctl(&["plan", &quickstart(), "--html", "plan.html", "--svg", "plan.svg"]).ended(0, &["wrote plan.html"]);
+    for file in ["plan.html", "plan.svg"] {
+        let text = fs::read_to_string(place.path(file)).unwrap().replace("http://www.w3.org/2000/svg", "");
+        assert!(!text.contains("http") && text.contains("<svg"), "{file}");
+    }
+}
+
+#[test]
+fn machines_that_are_not_known_or_too_small_are_refused_with_what_there_is() {
+    let place = Place::new();
+    let plan = |more: &[&str]| place.dsctl(&[&["plan", &quickstart()], more].concat());
+    plan(&["--hardware", "abacus"]).ended(64, &["there is no hardware abacus; there are A100", "hint: "]);
+    plan(&["--fabric", "nowhere"]).ended(64, &["there is no fabric nowhere"]);
+    plan(&["--fabric", "laptop", "--set", "parallel.data=8"])
+        .ended(64, &["fabric laptop has 4 GPUs, the job needs 16", "hint: "]);
+    plan(&["--tokens", "many"]).ended(64, &["write a number such as 300B"]);
+    place.write("calibration.json", "{}");
+    plan(&["--calibration", "calibration.json"]).ended(64, &["calibration.json is no calibration"]);
+}
+
+#[test]
+fn published_runs_are_judged_without_a_job() {
+    let place = Place::new();
+    place.write("rows.csv", "a,a\n1,2\n");
+    place.dsctl(&["plan", "--rows", "rows.csv"]).ended(64, &["rows.csv: rows: column a is there twice"]);
+    place.dsctl(&["plan", "--rows", "rows.csv", "job.yaml"]).ended(64, &[]);
+    place.dsctl(&["plan"]).ended(64, &[]);
+}
