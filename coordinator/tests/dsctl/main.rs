@@ -7,3 +7,4 @@ mod fabric;
 mod jobs;
 mod launches;
 mod place;
+mod simulate;

@@ -1,6 +1,7 @@
 //! `dsctl simulate`: steps of a job on a fabric, before there is either.
 
 mod ask;
+mod chakra;
 mod fabric;
 mod tell;
 mod trace;
@@ -21,7 +22,7 @@ use ask::{Asked, SkewAsked};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    spec: SpecArgs,
+    spec: Option<SpecArgs>,
     /// The network: a YAML file, or the name of one that comes with the program; the job's cluster.fabric when absent
     #[arg(long, value_name = "FABRIC")]
     fabric: Option<String>,
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// How switches route: static, ecmp, ecmp:SEED, adaptive, spray, valiant
     #[arg(long, value_name = "POLICY", default_value = "static")]
     routing: Policy,
+    /// Play these Chakra execution traces, JSON or protobuf, in place of a job; one for each rank, in order
+    #[arg(long, value_name = "TRACE", conflicts_with = "file")]
+    chakra: Vec<PathBuf>,
     /// Write a trace for ui.perfetto.dev
     #[arg(long, value_name = "OUT.json")]
     trace: Option<PathBuf>,
@@ -61,9 +65,15 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let plan = JobPlan::new(self.spec.read()?.spec)?;
+        if !self.chakra.is_empty() {
+            let fabric = read_fabric(self.fabric.as_ref().ok_or(Failure::FabricUnnamed)?)?;
+            chakra::run(&self.chakra, &fabric, self.routing, self.format.format)?;
+            return Ok(Exit::Done);
+        }
+        let spec = self.spec.as_ref().ok_or(Failure::NoJob)?;
+        let plan = JobPlan::new(spec.read()?.spec)?;
         let own = plan.spec().cluster.fabric.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let fabric = read_fabric(&self.fabric.or(own).ok_or(Failure::FabricUnnamed)?)?;
+        let fabric = read_fabric(&self.fabric.clone().or(own).ok_or(Failure::FabricUnnamed)?)?;
         let hardware = fabric::hardware(self.hardware.as_deref(), &plan, &fabric)?;
         let refused = |error: &dyn std::fmt::Display| Failure::Simulation { reason: error.to_string() };
         let states = states(&fabric, &self.what_if).map_err(|error| refused(&error))?;
