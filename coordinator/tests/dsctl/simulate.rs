@@ -99,6 +99,17 @@ fn the_trace_has_ranks_streams_and_planes() {
 }
 
 #[test]
+fn the_page_stands_alone_and_says_what_was_asked() {
+    let place = place();
+    facts(&place, &["--html", "run.html", "--what-if", "plane=1:down@t=1ms"]);
+    let page = fs::read_to_string(place.path("run.html")).unwrap();
+    for words in ["<svg", "plane 3", "plane=1:down@t=0.001s", "bound by"] {
+        assert!(page.contains(words), "{words:?} is missing");
+    }
+    assert!(!page.contains("http://") || page.contains("http://www.w3.org"), "it needs no network");
+}
+
+#[test]
 fn it_says_in_words_what_binds() {
     let said = place().dsctl(&JOB);
     said.ended(0, &[]);

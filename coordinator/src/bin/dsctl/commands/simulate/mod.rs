@@ -6,8 +6,10 @@ mod fabric;
 mod tell;
 mod trace;
 
+use std::fs;
 use std::path::PathBuf;
 
+use ds_forecast::page::html;
 use ds_forecast::simulate::{Epoch, Options, PlannedStep, Straggler, WhatIf, simulate, states};
 use ds_plan::JobPlan;
 use ds_topology::routing::{FabricRoutes, Policy};
@@ -56,6 +58,9 @@ pub(crate) struct Args {
     /// Write a trace for ui.perfetto.dev
     #[arg(long, value_name = "OUT.json")]
     trace: Option<PathBuf>,
+    /// Write a page with pictures
+    #[arg(long, value_name = "OUT.html")]
+    html: Option<PathBuf>,
     /// Play every rank and message by itself, though others fare alike
     #[arg(long)]
     no_reuse: bool,
@@ -90,12 +95,23 @@ impl Args {
             seed: self.seed,
             stragglers: self.straggler.iter().map(|asked| asked.0).collect(),
             reuse: !self.no_reuse,
-            record: self.trace.is_some(),
+            record: self.trace.is_some() || self.html.is_some(),
         };
         let run = step.with(|job| simulate(job, &mut epochs, &options)).map_err(|error| refused(&error))?;
         let summary = run.summary(&|link| fabric.network()[link as usize].name.clone());
         if let Some(path) = &self.trace {
             trace::write(path, &run, &fabric)?;
+        }
+        if let Some(path) = &self.html {
+            let what_if = self.what_if.iter().map(ToString::to_string);
+            let page = run.page(
+                &plan.spec().name,
+                fabric.name(),
+                &what_if.collect::<Vec<_>>(),
+                &summary,
+                &trace::planes(&fabric),
+            );
+            fs::write(path, html(&page)).map_err(|source| Failure::Write { path: path.clone(), source })?;
         }
         tell::tell(&plan, &fabric, &run, &summary, self.format.format)?;
         Ok(Exit::Done)
