@@ -143,6 +143,14 @@ fn a_node_with_all_its_nics_down_is_found() {
 }
 
 #[test]
+fn a_gpu_of_a_single_node_without_its_nvlink_is_found() {
+    let node = Fabric::parse(built_in("h800-node").expect("it comes with the program")).expect("a node");
+    assert_eq!(reachable(&Arc::new(node.clone())), Ok(()));
+    let broken = node.with_faults(&["link=g5.nvi".parse().expect("a fault")]).expect("a link");
+    assert_eq!(reachable(&Arc::new(broken)).expect_err("it is cut off").to, EndpointId(5));
+}
+
+#[test]
 fn spray_takes_every_uplink_alike() {
     let fabric = Arc::new(fabric(12, 1, 1, 1, "kind: fat_tree, radix: 8"));
     let mut routes = FabricRoutes::new(fabric, Policy::Spray);
