@@ -11,7 +11,7 @@ pub(super) fn search_section(found: &Found, own: Layout) -> Section {
     if !found.ranked.is_empty() {
         let mut best = Table::new(&HEAD, rows(found, N_BEST));
         best.marked = found.ranked.iter().take(N_BEST).position(|one| one.layout == own);
-        parts.push(Block::Picture(best_bars(found)));
+        parts.push(Block::Picture(search_picture(found)));
         parts.push(Block::Table(best));
         parts.push(Block::Text("Every layout that fits, by schedule:".to_owned()));
         parts.push(Block::Picture(scatter(found)));
@@ -26,7 +26,8 @@ pub(super) fn search_section(found: &Found, own: Layout) -> Section {
     Section { title: "Search".to_owned(), parts }
 }
 
-fn best_bars(found: &Found) -> crate::picture::Picture {
+/// The parts of a step under the best layouts.
+pub fn search_picture(found: &Found) -> crate::picture::Picture {
     let best = || found.ranked.iter().take(N_BEST);
     let mut names: Vec<&str> = Vec::new();
     for part in best().flat_map(|one| &one.forecast.parts) {
