@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use ds_topology::fabric::{Fabric, Point};
+use ds_topology::fabric::{Fabric, Point, built_in};
 use ds_topology::flow::{Flow, LinkId, Weighting, simulate};
-use ds_topology::routing::{FabricRoutes, Policy, reachable};
+use ds_topology::routing::{FabricRoutes, Policy, all_to_all, reachable};
 use ds_topology::{EndpointId, Routes};
 
-const POLICIES: [&str; 6] = ["static", "ecmp:1", "ecmp:2", "adaptive", "spray", "valiant:5"];
+const POLICIES: [&str; 7] = ["static", "static-rail", "ecmp:1", "ecmp:2", "adaptive", "spray", "valiant:5"];
 
 /// Nodes with GPUs and NICs, on a network.
 fn fabric(nodes: u32, gpus: u32, nics: u32, ports: u32, network: &str) -> Fabric {
@@ -149,6 +149,24 @@ fn spray_takes_every_uplink_alike() {
     let found = paths(&mut routes, 0, 11, 0);
     assert_eq!(found.len(), 4);
     assert!(found.iter().all(|(share, path)| *share == 0.25 && path.len() == 4));
+}
+
+#[test]
+fn by_rail_static_routes_of_all_to_all_load_all_uplinks_alike() {
+    let yaml = built_in("h800-mrft-2048").expect("it comes with the program");
+    let fabric = Arc::new(Fabric::parse(yaml).expect("a fabric"));
+    let busiest_of_mean = |policy: &str| {
+        let mut routes = FabricRoutes::new(fabric.clone(), policy.parse().expect("a policy"));
+        let loads = all_to_all(&mut routes, 1e9).expect("all are reached");
+        let uplinks = fabric.network().iter().zip(&loads).filter(|(link, _)| link.name.starts_with('L'));
+        let loads: Vec<f64> = uplinks.map(|(_, load)| *load).collect();
+        loads.iter().copied().fold(0.0, f64::max) / (loads.iter().sum::<f64>() / loads.len() as f64)
+    };
+    assert!(busiest_of_mean("static-rail") < 1.01, "{}", busiest_of_mean("static-rail"));
+    assert!(
+        busiest_of_mean("static") > 7.9,
+        "GPU numbers of a rail are equal modulo 8, so that 4 of 32 uplinks are taken"
+    );
 }
 
 #[test]

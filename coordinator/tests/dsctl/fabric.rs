@@ -109,7 +109,7 @@ fn a_fabric_is_drawn_with_the_load_of_all_to_all_or_of_a_file() {
     let wrong = place.dsctl(&["fabric", "draw", "h800-node", "-o", "node.svg", "--load", "load.json"]);
     wrong.ended(64, &["load.json: h800-node has no link g9.nvo"]);
     let routing = place.dsctl(&["fabric", "draw", "h800-node", "-o", "node.svg", "--routing", "luck"]);
-    routing.ended(64, &["`luck` is no routing policy: write static, ecmp"]);
+    routing.ended(64, &["`luck` is no routing policy: write static, static-rail, ecmp"]);
 }
 
 #[test]

@@ -8,3 +8,4 @@ mod jobs;
 mod launches;
 mod place;
 mod plans;
+mod simulate;

@@ -63,10 +63,13 @@ impl Grouped {
         thing / self.per_box
     }
 
-    /// `leaf 3`, or `32 leaves`.
-    pub(super) fn label(&self, number: u32, one: &str, many: &str) -> String {
+    /// `leaf 3` and `3`, or `32 leaves` and `32`.
+    pub(super) fn label(&self, number: u32, one: &str, many: &str) -> (String, String) {
+        if self.per_box == 1 {
+            return (format!("{one} {number}"), number.to_string());
+        }
         let held = self.per_box.min(self.n_things - number * self.per_box);
-        if self.per_box == 1 { format!("{one} {number}") } else { format!("{held} {many}") }
+        (format!("{held} {many}"), held.to_string())
     }
 }
 

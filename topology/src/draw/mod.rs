@@ -106,9 +106,11 @@ fn head(svg: &mut Svg, fabric: &Fabric, busy: &Busy, drawn: u32) {
 /// Bundles of cables between boxes, widest below.
 fn bundles(svg: &mut Svg, busy: &Busy, bundles: &Bundles, place: impl Fn(u32) -> (f64, f64)) {
     let most = bundles.iter().map(|(_, bundle)| bundle.n_cables).max().unwrap_or(1);
+    // Many lines are thin, so that one can see through them.
+    let widest = (160.0 / bundles.iter().count() as f64).clamp(0.8, 3.0);
     for ((from, to), bundle) in bundles.iter() {
         let ((x, y), (to_x, to_y)) = (place(*from), place(*to));
-        let width = 0.6 + 2.4 * f64::from(bundle.n_cables) / f64::from(most);
+        let width = widest * (0.2 + 0.8 * f64::from(bundle.n_cables) / f64::from(most));
         let colour = if bundle.n_down > 0 { colour::DOWN.to_owned() } else { busy.colour(bundle.busy) };
         let title = format!("{} cables{}", bundle.n_cables, if bundle.n_down > 0 { ", some down" } else { "" });
         svg.line((x, y), (to_x, to_y), width, &colour, bundle.n_down > 0, &title);

@@ -20,7 +20,8 @@ pub(super) fn draw(svg: &mut Svg, fabric: &Fabric, busy: &Busy, (x, y): (f64, f6
     let at = |gpu: u32| x + 12.0 + step * (f64::from(gpu) + 0.5);
     let bar = (width - 24.0, y + 50.0);
     let all = |gpu: u32| (0..fabric.n_nodes()).map(move |node| node * n + gpu);
-    for gpu in 0..shown {
+    let joined = if fabric.spec().node.within.is_some() { shown } else { 0 };
+    for gpu in 0..joined {
         let links = all(gpu).flat_map(|gpu| [fabric.gpu_out(gpu), fabric.gpu_in(gpu)]).flatten();
         stem(svg, busy, (at(gpu), bar.1 + 10.0), (at(gpu), y + 92.0), worst(fabric, busy, links));
     }
@@ -34,7 +35,7 @@ pub(super) fn draw(svg: &mut Svg, fabric: &Fabric, busy: &Busy, (x, y): (f64, f6
         svg.labelled((x + width / 2.0, bar.1), (bar.0, 20.0), &format!("{kind}, {rate} each way"), kind);
     }
     for gpu in 0..shown {
-        svg.labelled((at(gpu), y + 102.0), ((step - 6.0).min(80.0), 20.0), &format!("GPU {gpu}"), "GPU");
+        svg.labelled((at(gpu), y + 102.0), ((step - 6.0).min(80.0), 20.0), &format!("GPU {gpu}"), &gpu.to_string());
     }
     ports(svg, fabric, busy, (x, y), width, n == shown);
 }
@@ -53,7 +54,7 @@ fn ports(svg: &mut Svg, fabric: &Fabric, busy: &Busy, (x, y): (f64, f64), width:
         let of_nodes = (0..fabric.n_nodes()).flat_map(|node| of_nic.clone().map(move |port| (node, port)));
         let links = of_nodes.flat_map(|(node, port)| [fabric.port_up(node, port), fabric.port_down(node, port)]);
         stem(svg, busy, (at, y + 112.0), (at, y + 130.0), worst(fabric, busy, links));
-        svg.labelled((at, y + 140.0), ((step - 6.0).min(80.0), 20.0), &format!("NIC {nic}"), "NIC");
+        svg.labelled((at, y + 140.0), ((step - 6.0).min(80.0), 20.0), &format!("NIC {nic}"), &nic.to_string());
         let planes: Vec<String> = of_nic.map(|port| (port % fabric.n_planes()).to_string()).collect();
         if fabric.n_planes() > 1 {
             svg.text(at, y + 164.0, "middle", 9.0, &format!("plane {}", planes.join(", ")));

@@ -30,17 +30,17 @@ impl Svg {
         ));
     }
 
-    /// A box with its text in the middle; the text is left out where it does not fit.
-    pub(super) fn labelled(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), label: &str, title: &str) {
+    /// A box with a text in its middle, the long one where it fits, or else the short one.
+    pub(super) fn labelled(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), long: &str, short: &str) {
         let (left, top) = (x - width / 2.0, y - height / 2.0);
         self.push(format_args!(
             "<rect x='{left:.1}' y='{top:.1}' width='{width:.1}' height='{height:.1}' rx='3' fill='{}' stroke='{}'><title>{}</title></rect>",
             colour::BOX,
             colour::EDGE,
-            escaped(title)
+            escaped(long)
         ));
         const SIZE: f64 = 10.0;
-        if text_width(label, SIZE) <= width - 4.0 {
+        if let Some(label) = [long, short].into_iter().find(|label| text_width(label, SIZE) <= width - 4.0) {
             self.text(x, y + 3.5, "middle", SIZE, label);
         }
     }
@@ -82,7 +82,7 @@ impl Svg {
 }
 
 /// Pixels, about: a letter is a little more than half as wide as it is high.
-pub(super) fn text_width(text: &str, size: f64) -> f64 {
+fn text_width(text: &str, size: f64) -> f64 {
     text.chars().count() as f64 * size * 0.58
 }
 

@@ -36,12 +36,8 @@ pub(super) fn draw(svg: &mut Svg, fabric: &Fabric, busy: &Busy, plane: u32, (x, 
     for row in &rows {
         let step = (PANEL.0 - 24.0) / f64::from(row.grouped.n_boxes());
         for number in 0..row.grouped.n_boxes() {
-            let label = row.grouped.label(number, row.words.0, row.words.1);
-            let short = label.split(' ').next_back().unwrap_or_default().to_owned();
-            let width = (step - 4.0).min(72.0);
-            let fits = super::svg::text_width(&label, 10.0) <= width - 4.0;
-            let shown = if fits || row.grouped.per_box > 1 { &label } else { &short };
-            svg.labelled(place(row.first + number), (width, 18.0), shown, &label);
+            let (long, short) = row.grouped.label(number, row.words.0, row.words.1);
+            svg.labelled(place(row.first + number), ((step - 4.0).min(72.0), 18.0), &long, &short);
         }
     }
     for (number, bundle) in (0..).zip(&below) {
@@ -52,8 +48,17 @@ pub(super) fn draw(svg: &mut Svg, fabric: &Fabric, busy: &Busy, plane: u32, (x, 
         let words = if width >= 50.0 { format!("{} hosts", bundle.n_cables) } else { bundle.n_cables.to_string() };
         svg.text(at, top + 42.0, "middle", 9.0, &words);
     }
-    let note = if leaves.grouped.n_boxes() > 8 { "hosts of each box below it" } else { "" };
-    svg.text(x + PANEL.0 - 12.0, y + 20.0, "end", 10.0, note);
+    // What boxes hold, where they have room for a number only.
+    let held: Vec<String> = rows.iter().filter(|row| row.grouped.per_box > 1).map(Row::held).collect();
+    if !held.is_empty() {
+        svg.text(x + PANEL.0 - 12.0, y + 20.0, "end", 10.0, &format!("boxes of {}", held.join(", ")));
+    }
+}
+
+impl Row {
+    fn held(&self) -> String {
+        format!("{} {}", self.grouped.per_box, self.words.1)
+    }
 }
 
 fn rows(fabric: &Fabric) -> Vec<Row> {

@@ -241,6 +241,15 @@ impl Fabric {
         LinkId(self.port_up(node, port).0 + 1)
     }
 
+    /// Hosts of equal number modulo this many share leaves; 1 where there are no rails.
+    pub fn n_rails(&self) -> u32 {
+        match &self.shape.plane {
+            Some(PlaneShape::Tree2(tree)) => tree.leaves.rails,
+            Some(PlaneShape::Tree3(tree)) => tree.leaves.rails,
+            _ => 1,
+        }
+    }
+
     /// Links of a plane.
     pub(crate) fn links_of_plane(&self, plane: u32) -> impl Iterator<Item = LinkId> + use<> {
         let first = self.first_of_plane(plane);

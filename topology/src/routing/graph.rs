@@ -35,7 +35,7 @@ impl GraphRoutes {
             return false;
         }
         match ask.policy {
-            Policy::Static => give(&self.walk(&plane, from, to, |ways| ways[0])),
+            Policy::Static | Policy::StaticRail => give(&self.walk(&plane, from, to, |ways| ways[0])),
             Policy::Ecmp { .. } => give(&self.walk(&plane, from, to, by_hash(ask.choice))),
             Policy::Valiant { .. } => give(&self.detour(&plane, from, to, ask.choice)),
             Policy::Adaptive => give(&self.least_loaded(&plane, from, to, loads)),

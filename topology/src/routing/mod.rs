@@ -95,7 +95,11 @@ impl FabricRoutes {
             if pair.links().any(|link| self.fabric.is_down(link)) {
                 continue;
             }
-            let choice = if self.policy.hashes() { hashed } else { u64::from(pair.to_host) };
+            let choice = match self.policy {
+                policy if policy.hashes() => hashed,
+                Policy::StaticRail => u64::from(pair.to_host / self.fabric.n_rails()),
+                _ => u64::from(pair.to_host),
+            };
             let (plane, from, to) = (pair.plane, pair.from_host, pair.to_host);
             let ask = Ask { plane, from, to, policy: self.policy, choice };
             own_found |= match self.fabric.plane_shape() {

@@ -9,6 +9,9 @@ pub enum Policy {
     /// By the destination alone: on trees D-mod-k (Zahavi 2010), on graphs the least neighbour that is nearer.
     #[default]
     Static,
+    /// The same on fabrics with rails by the destination's number within its rail, so that the few hosts of a leaf spread
+    /// over all its uplinks. Elsewhere as `Static`.
+    StaticRail,
     /// By a hash of sender, receiver and message: what switches do with flows by default.
     Ecmp {
         /// Another seed, other collisions.
@@ -28,7 +31,9 @@ pub enum Policy {
 
 /// Text that names no policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{found}` is no routing policy: write static, ecmp, ecmp:SEED, adaptive, spray, valiant or valiant:SEED")]
+#[error(
+    "`{found}` is no routing policy: write static, static-rail, ecmp, ecmp:SEED, adaptive, spray, valiant or valiant:SEED"
+)]
 pub struct UnknownPolicy {
     found: String,
 }
@@ -37,7 +42,7 @@ impl Policy {
     pub(super) fn seed(self) -> u64 {
         match self {
             Self::Ecmp { seed } | Self::Valiant { seed } => seed,
-            Self::Static | Self::Adaptive | Self::Spray => 0,
+            Self::Static | Self::StaticRail | Self::Adaptive | Self::Spray => 0,
         }
     }
 
@@ -57,6 +62,7 @@ impl FromStr for Policy {
         };
         match (word, seed) {
             ("static", None) => Ok(Self::Static),
+            ("static-rail", None) => Ok(Self::StaticRail),
             ("adaptive", None) => Ok(Self::Adaptive),
             ("spray", None) => Ok(Self::Spray),
             ("ecmp", seed) => Ok(Self::Ecmp { seed: seed.unwrap_or(0) }),
@@ -70,6 +76,7 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Static => f.write_str("static"),
+            Self::StaticRail => f.write_str("static-rail"),
             Self::Adaptive => f.write_str("adaptive"),
             Self::Spray => f.write_str("spray"),
             Self::Ecmp { seed } => write!(f, "ecmp:{seed}"),
@@ -84,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_as_the_same() {
-        for text in ["static", "adaptive", "spray", "ecmp:7", "valiant:3"] {
+        for text in ["static", "static-rail", "adaptive", "spray", "ecmp:7", "valiant:3"] {
             assert_eq!(text.parse::<Policy>().expect("a policy").to_string(), text);
         }
         assert_eq!("ecmp".parse(), Ok(Policy::Ecmp { seed: 0 }));

@@ -23,7 +23,7 @@ pub(super) fn ways(fabric: &Fabric, ask: &Ask, loads: &[f64], give: &mut dyn FnM
     let mut alive =
         (0..n_ways).map(|i| way(fabric, ask, i)).filter(|way| !way.links().iter().any(|&l| fabric.is_down(l)));
     match ask.policy {
-        Policy::Static | Policy::Ecmp { .. } | Policy::Valiant { .. } => {
+        Policy::Static | Policy::StaticRail | Policy::Ecmp { .. } | Policy::Valiant { .. } => {
             let Some(first) = alive.next() else { return false };
             give(first.links());
             true

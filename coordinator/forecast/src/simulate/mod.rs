@@ -33,6 +33,7 @@ mod interleave;
 mod islands;
 mod job;
 mod order;
+mod page;
 mod planned;
 mod play;
 mod program;

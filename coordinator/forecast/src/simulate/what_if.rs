@@ -1,6 +1,7 @@
 //! What befalls a fabric during a run, as short text: `plane=3:down@t=2s`, `link=P2.h5.up:x0.5@t=1s`,
 //! `plane=3:up@t=4s`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use ds_topology::fabric::{Fabric, Fault, FaultError};
@@ -65,6 +66,15 @@ impl FromStr for WhatIf {
         match what.strip_suffix(":up") {
             Some(part) => Ok(Self { at, change: Change::IsRepaired(part.trim().to_owned()) }),
             None => Ok(Self { at, change: Change::Fails(what.parse()?) }),
+        }
+    }
+}
+
+impl fmt::Display for WhatIf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.change {
+            Change::Fails(fault) => write!(f, "{fault}@t={}s", self.at),
+            Change::IsRepaired(part) => write!(f, "{part}:up@t={}s", self.at),
         }
     }
 }

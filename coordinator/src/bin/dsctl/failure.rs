@@ -174,6 +174,9 @@ pub(crate) enum Failure {
     /// Loads do not read.
     #[error("{}: {reason}", path.display())]
     Loads { path: PathBuf, reason: String },
+    /// Nobody said which job.
+    #[error("no job is named")]
+    NoJob,
     /// Nobody said which fabric.
     #[error("no fabric is named")]
     FabricUnnamed,
@@ -240,6 +243,7 @@ impl Failure {
             Self::Unattended { job, .. } => format!("dsctl resume {job} goes on with it"),
             Self::AlreadyDone { .. } => "dsctl launch starts a new one".to_owned(),
             Self::Data { .. } => "dsctl data tokenize SOURCE --out DIR shows what can be read".to_owned(),
+            Self::NoJob => "name the job's file, or traces with --chakra".to_owned(),
             Self::FabricUnnamed => "add --fabric deploy/fabrics/h800-mpft-2048.yaml, or set cluster.fabric".to_owned(),
             Self::NoHardware { .. } => "add --hardware h800, or set cluster.hardware".to_owned(),
             Self::TooFewTokens { .. } => "give more text, or a smaller train.sequence".to_owned(),

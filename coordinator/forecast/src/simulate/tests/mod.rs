@@ -1,3 +1,4 @@
+mod asked;
 mod fabric;
 mod jobs;
 mod laws;

@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// Colours by load: `all-to-all` (1 GB from each GPU), or JSON of bytes by the names of links
     #[arg(long, value_name = "all-to-all|FILE.json")]
     load: Option<String>,
-    /// How messages are routed for --load all-to-all: static, ecmp[:SEED], adaptive, spray or valiant[:SEED]
+    /// How messages are routed for --load all-to-all: static, static-rail, ecmp[:SEED], adaptive, spray or valiant[:SEED]
     #[arg(long, value_name = "POLICY", default_value_t = Policy::Static)]
     routing: Policy,
 }

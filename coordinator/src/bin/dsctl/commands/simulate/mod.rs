@@ -1,12 +1,15 @@
 //! `dsctl simulate`: steps of a job on a fabric, before there is either.
 
 mod ask;
+mod chakra;
 mod fabric;
 mod tell;
 mod trace;
 
+use std::fs;
 use std::path::PathBuf;
 
+use ds_forecast::page::html;
 use ds_forecast::simulate::{Epoch, Options, PlannedStep, Straggler, WhatIf, simulate, states};
 use ds_plan::JobPlan;
 use ds_topology::routing::{FabricRoutes, Policy};
@@ -21,7 +24,7 @@ use ask::{Asked, SkewAsked};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    spec: SpecArgs,
+    spec: Option<SpecArgs>,
     /// The network: a YAML file, or the name of one that comes with the program; the job's cluster.fabric when absent
     #[arg(long, value_name = "FABRIC")]
     fabric: Option<String>,
@@ -49,9 +52,15 @@ pub(crate) struct Args {
     /// How switches route: static, ecmp, ecmp:SEED, adaptive, spray, valiant
     #[arg(long, value_name = "POLICY", default_value = "static")]
     routing: Policy,
+    /// Play these Chakra execution traces, JSON or protobuf, in place of a job; one for each rank, in order
+    #[arg(long, value_name = "TRACE", conflicts_with = "file")]
+    chakra: Vec<PathBuf>,
     /// Write a trace for ui.perfetto.dev
     #[arg(long, value_name = "OUT.json")]
     trace: Option<PathBuf>,
+    /// Write a page with pictures
+    #[arg(long, value_name = "OUT.html")]
+    html: Option<PathBuf>,
     /// Play every rank and message by itself, though others fare alike
     #[arg(long)]
     no_reuse: bool,
@@ -61,9 +70,15 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let plan = JobPlan::new(self.spec.read()?.spec)?;
+        if !self.chakra.is_empty() {
+            let fabric = read_fabric(self.fabric.as_ref().ok_or(Failure::FabricUnnamed)?)?;
+            chakra::run(&self.chakra, &fabric, self.routing, self.format.format)?;
+            return Ok(Exit::Done);
+        }
+        let spec = self.spec.as_ref().ok_or(Failure::NoJob)?;
+        let plan = JobPlan::new(spec.read()?.spec)?;
         let own = plan.spec().cluster.fabric.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let fabric = read_fabric(&self.fabric.or(own).ok_or(Failure::FabricUnnamed)?)?;
+        let fabric = read_fabric(&self.fabric.clone().or(own).ok_or(Failure::FabricUnnamed)?)?;
         let hardware = fabric::hardware(self.hardware.as_deref(), &plan, &fabric)?;
         let refused = |error: &dyn std::fmt::Display| Failure::Simulation { reason: error.to_string() };
         let states = states(&fabric, &self.what_if).map_err(|error| refused(&error))?;
@@ -80,12 +95,23 @@ impl Args {
             seed: self.seed,
             stragglers: self.straggler.iter().map(|asked| asked.0).collect(),
             reuse: !self.no_reuse,
-            record: self.trace.is_some(),
+            record: self.trace.is_some() || self.html.is_some(),
         };
         let run = step.with(|job| simulate(job, &mut epochs, &options)).map_err(|error| refused(&error))?;
         let summary = run.summary(&|link| fabric.network()[link as usize].name.clone());
         if let Some(path) = &self.trace {
             trace::write(path, &run, &fabric)?;
+        }
+        if let Some(path) = &self.html {
+            let what_if = self.what_if.iter().map(ToString::to_string);
+            let page = run.page(
+                &plan.spec().name,
+                fabric.name(),
+                &what_if.collect::<Vec<_>>(),
+                &summary,
+                &trace::planes(&fabric),
+            );
+            fs::write(path, html(&page)).map_err(|source| Failure::Write { path: path.clone(), source })?;
         }
         tell::tell(&plan, &fabric, &run, &summary, self.format.format)?;
         Ok(Exit::Done)

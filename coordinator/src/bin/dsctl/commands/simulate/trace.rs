@@ -23,20 +23,27 @@ pub(super) fn write(path: &Path, run: &Run, fabric: &Fabric) -> Result<(), Failu
 
 /// What NICs send into each plane, and the busiest links.
 fn counters(run: &Run, fabric: &Fabric) -> Vec<Counter> {
-    let n_ports = fabric.nics_per_node() * fabric.ports_per_nic();
-    let ports: Vec<LinkId> = match fabric.n_planes() {
-        0 => Vec::new(),
-        _ => (0..fabric.n_nodes()).flat_map(|node| (0..n_ports).map(move |port| fabric.port_up(node, port))).collect(),
-    };
-    let plane = |plane: u32| {
-        let on_it = ports.iter().filter(|&&link| fabric.plane_of(link).is_some_and(|p| u32::from(p.0) == plane));
-        Counter { name: format!("plane {plane}"), links: on_it.map(|link| link.0).collect() }
-    };
     let mut links: Vec<u32> = (0..run.n_links()).filter(|&link| run.link(link).bytes > 0.0).collect();
     let busy = |link: u32| run.link(link).bytes / run.link(link).capacity;
     links.sort_by(|&a, &b| busy(b).total_cmp(&busy(a)));
     links.truncate(BUSIEST);
-    let alone =
-        links.into_iter().map(|link| Counter { name: fabric.network()[link as usize].name.clone(), links: vec![link] });
-    (0..fabric.n_planes()).map(plane).chain(alone).collect()
+    let name = |link: u32| fabric.network()[link as usize].name.clone();
+    let alone = links.into_iter().map(|link| Counter { name: name(link), links: vec![link] });
+    planes(fabric).into_iter().chain(alone).collect()
+}
+
+/// The ports of all NICs into each plane.
+pub(super) fn planes(fabric: &Fabric) -> Vec<Counter> {
+    let mut planes: Vec<Counter> =
+        (0..fabric.n_planes()).map(|plane| Counter { name: format!("plane {plane}"), links: Vec::new() }).collect();
+    if planes.is_empty() {
+        return planes;
+    }
+    let n_ports = fabric.nics_per_node() * fabric.ports_per_nic();
+    for link in (0..fabric.n_nodes()).flat_map(|node| (0..n_ports).map(move |port| fabric.port_up(node, port))) {
+        if let Some(plane) = fabric.plane_of(link) {
+            planes[usize::from(plane.0)].links.push(link.0);
+        }
+    }
+    planes
 }

@@ -1,0 +1,150 @@
+//! `simulate`: steps of a job on a fabric, before there is either.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::place::Place;
+
+const FABRIC: &str = "\
+version: 1
+name: two nodes
+nodes: 2
+node:
+  gpus: 4
+  nics: 4
+  within: { kind: nvlink, bandwidth: 160GB/s, latency: 1us }
+  nic: { bandwidth: 400Gbps, latency: 1us }
+network: { kind: multi_plane_fat_tree, planes: 4, radix: 8, link: { bandwidth: 400Gbps, latency: 400ns } }
+";
+
+/// Two stages of four expert ranks each.
+fn place() -> Place {
+    let place = Place::new();
+    place.write("fabric.yaml", FABRIC);
+    place
+}
+
+const JOB: [&str; 10] = [
+    "simulate",
+    "job.yaml",
+    "--fabric",
+    "fabric.yaml",
+    "--hardware",
+    "h800",
+    "--set",
+    "parallel.pipeline=2",
+    "--set",
+    "parallel.expert=4",
+];
+
+fn facts(place: &Place, more: &[&str]) -> Value {
+    place.facts(&[&JOB, more].concat())
+}
+
+fn seconds(facts: &Value) -> f64 {
+    facts["seconds"].as_f64().unwrap()
+}
+
+#[test]
+fn a_step_is_the_sum_of_its_phases_and_none_is_shorter_than_its_bound() {
+    let facts = facts(&place(), &[]);
+    let phases = facts["phases"].as_array().unwrap();
+    let of = |phase: &Value, what: &str| phase[what].as_f64().unwrap();
+    let sum: f64 = phases.iter().map(|phase| of(phase, "seconds")).sum();
+    assert!((sum - seconds(&facts)).abs() < 1e-9 * sum, "{facts:#}");
+    for phase in phases {
+        assert!(of(phase, "bound_seconds") <= of(phase, "seconds") * (1.0 + 1e-9), "{phase:#}");
+        assert!(phase["bottleneck"].as_str().is_some_and(|name| !name.is_empty()), "{phase:#}");
+    }
+    assert_eq!(facts["ranks"], 8);
+}
+
+#[test]
+fn reuse_changes_nothing() {
+    let place = place();
+    let (once, each) = (facts(&place, &[]), facts(&place, &["--no-reuse"]));
+    assert!((seconds(&once) - seconds(&each)).abs() <= 1e-9 * seconds(&each));
+    assert!(once["ranks_played"].as_u64() < each["ranks_played"].as_u64());
+}
+
+#[test]
+fn a_lost_plane_a_straggler_and_skew_take_longer() {
+    let place = place();
+    let base = seconds(&facts(&place, &[]));
+    for more in [
+        &["--what-if", "plane=1:down@t=0"][..],
+        &["--what-if", "plane=1:down@t=0", "--what-if", "plane=1:up@t=1ms"],
+        &["--straggler", "rank=5:x1.5"],
+        &["--skew", "zipf:1.5"],
+    ] {
+        assert!(seconds(&facts(&place, more)) > base, "{more:?}");
+    }
+}
+
+#[test]
+fn the_trace_has_ranks_streams_and_planes() {
+    let place = place();
+    facts(&place, &["--trace", "trace.json"]);
+    let trace: Value = serde_json::from_str(&fs::read_to_string(place.path("trace.json")).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let named = |what: &str, name: &str| {
+        events
+            .iter()
+            .any(|event| event["name"] == what && event["args"]["name"].as_str().is_some_and(|n| n.starts_with(name)))
+    };
+    assert!(named("process_name", "rank 0") && named("thread_name", "exchange"));
+    assert!(events.iter().any(|event| event["ph"] == "C" && event["name"] == "plane 3"));
+    assert!(events.iter().any(|event| event["ph"] == "X" && event["dur"].as_f64().is_some_and(|us| us > 0.0)));
+}
+
+#[test]
+fn the_page_stands_alone_and_says_what_was_asked() {
+    let place = place();
+    facts(&place, &["--html", "run.html", "--what-if", "plane=1:down@t=1ms"]);
+    let page = fs::read_to_string(place.path("run.html")).unwrap();
+    for words in ["<svg", "plane 3", "plane=1:down@t=0.001s", "bound by"] {
+        assert!(page.contains(words), "{words:?} is missing");
+    }
+    assert!(!page.contains("http://") || page.contains("http://www.w3.org"), "it needs no network");
+}
+
+#[test]
+fn it_says_in_words_what_binds() {
+    let said = place().dsctl(&JOB);
+    said.ended(0, &[]);
+    for words in ["s a step", "bound by", "BUSIEST LINK", "forward"] {
+        assert!(said.stdout.contains(words), "{words:?} is missing in\n{}", said.stdout);
+    }
+}
+
+#[test]
+fn a_trace_of_chakra_is_played_in_place_of_a_step() {
+    let place = place();
+    for rank in 0..2 {
+        let node =
+            r#"{"nodes":[{"id":1,"name":"sum","type":"COMM_COLL_NODE","comm_type":"ALL_REDUCE","comm_size":1000000}]}"#;
+        place.write(&format!("run.{rank}.json"), node);
+    }
+    let facts =
+        place.facts(&["simulate", "--fabric", "fabric.yaml", "--chakra", "run.0.json", "--chakra", "run.1.json"]);
+    // Two steps of half of the buffer over NVLink.
+    let expected = 2.0 * (500_000.0 / 160e9 + 2e-6);
+    assert!((seconds(&facts) - expected).abs() < 1e-9 * expected, "{facts:#}");
+}
+
+#[test]
+fn what_cannot_be_simulated_is_refused() {
+    let place = place();
+    let refused = |more: &[&str], words: &[&str]| {
+        place.dsctl(&[&JOB, more].concat()).ended(64, words);
+    };
+    refused(&["--what-if", "plane=9:down@t=1s"], &["plane=9", "4 planes"]);
+    refused(&["--what-if", "plane=1:up@t=1s"], &["plane=1", "has not failed before"]);
+    refused(&["--what-if", "plane=1:down@noon"], &["t=2s"]);
+    refused(&["--straggler", "rank=99:x2"], &["rank 99", "ranks 0 to 7"]);
+    refused(&["--skew", "heavy"], &["zipf:1.2"]);
+    refused(&["--set", "parallel.data=8"], &["16 ranks", "8 endpoints"]);
+    place.dsctl(&["simulate", "job.yaml"]).ended(64, &["no fabric", "--fabric"]);
+    place.dsctl(&["simulate", "--fabric", "fabric.yaml"]).ended(64, &["job"]);
+}
