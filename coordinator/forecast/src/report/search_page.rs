@@ -21,8 +21,8 @@ pub(super) fn search_section(found: &Found, own: Layout) -> Section {
         parts.push(Block::Code(best.layout.yaml()));
         parts.push(Block::Code(best.layout.flags()));
     }
-    let head = ["rejected", "why", "for example", "with these numbers"];
-    parts.push(Block::Table(Table::new(&head, rejected_rows(found))));
+    let head = ["rejected", "why", "for example"];
+    parts.push(Block::Table(Table::new(&head, rejected_cells(found))));
     Section { title: "Search".to_owned(), parts }
 }
 
@@ -69,4 +69,13 @@ fn scatter(found: &Found) -> crate::picture::Picture {
         series,
         limit: None,
     })
+}
+
+/// The layout and its numbers share a cell, which may break into lines.
+fn rejected_cells(found: &Found) -> Vec<Vec<String>> {
+    let cells = |row: Vec<String>| {
+        let example = row.get(2..).map(|rest| rest.join(": ")).unwrap_or_default();
+        row.into_iter().take(2).chain([example]).collect()
+    };
+    rejected_rows(found).into_iter().map(cells).collect()
 }
