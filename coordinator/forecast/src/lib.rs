@@ -3,6 +3,7 @@
 
 pub mod estimate;
 pub mod hardware;
+pub mod inference;
 pub mod page;
 pub mod picture;
 pub mod report;

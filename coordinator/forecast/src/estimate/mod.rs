@@ -3,6 +3,7 @@
 
 mod collective;
 mod dual_pipe;
+mod measured;
 mod optimizer;
 mod roofline;
 mod stage;
@@ -12,6 +13,7 @@ mod step;
 pub use collective::{ExchangeAlone, exchange_alone, ring_seconds, seconds_of, spans_nodes};
 pub use dual_pipe::dual_pipe_timeline;
 pub use dual_pipe::pair_seconds;
+pub use measured::{Measured, calibrated};
 pub use roofline::{launch_seconds, seconds};
 pub use stage::{RankTime, StageTime, rank_times, stage_times};
 pub use stage_work::stage_work;
