@@ -1,10 +1,12 @@
 //! Laws of reports: text, page and JSON say the same, and the parts of a step add up to it.
 #![expect(clippy::unwrap_used, reason = "a test may end where it stands; helpers of tests are tests too")]
 
+use ds_forecast::estimate::dual_pipe_timeline;
 use ds_forecast::hardware::{PRESETS, hardware};
 use ds_forecast::page::html;
 use ds_forecast::report::{Outlook, outlook, page, schedule_picture, search_json, search_text};
 use ds_forecast::search::{Judge as _, Machine, search, space};
+use ds_forecast::workload::{Layout, Network};
 use ds_plan::JobPlan;
 use ds_plan::spec::{JobSpec, ScheduleKind, read};
 
@@ -102,4 +104,17 @@ fn text_and_json_of_a_search_name_the_same_first_layout_and_all_rejections() {
     let counted: u64 = facts["rejected"].as_array().unwrap().iter().map(|r| r["count"].as_u64().unwrap()).sum();
     assert_eq!(counted + found.ranked.len() as u64, facts["enumerated"].as_u64().unwrap());
     assert!(found.rejected.iter().all(|r| text.contains(&r.reason.to_string())), "{text}");
+}
+
+#[test]
+fn the_picture_of_a_schedule_ends_when_its_step_does() {
+    let mut base = job("test");
+    base.parallel.schedule = ScheduleKind::DualPipe;
+    let plan = JobPlan::new(base).unwrap();
+    let of = forecast(&plan, "H800");
+    let (network, layout) = (Network::from(&plan.spec().model), Layout::of(&plan));
+    let played = dual_pipe_timeline(&hardware("H800").unwrap(), &network, &layout).unwrap();
+    let ends = ["data", "optimizer", "gather", "fixed"];
+    let pipeline: f64 = of.step.parts.iter().filter(|p| !ends.contains(&p.name)).map(|p| p.seconds).sum();
+    assert!((played.end() as f64 * 1e-9 / pipeline - 1.0).abs() < 1e-3, "{} {pipeline}", played.end());
 }

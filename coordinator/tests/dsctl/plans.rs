@@ -51,7 +51,9 @@ fn a_search_ranks_layouts_and_the_first_is_no_slower_than_the_job() {
 fn a_page_and_a_picture_are_written_and_need_no_network() {
     let place = Place::new();
     place.dsctl(&["plan", &quickstart(), "--html", "plan.html", "--svg", "plan.svg"]).ended(0, &["wrote plan.html"]);
-    for file in ["plan.html", "plan.svg"] {
+    place.dsctl(&["plan", &quickstart(), "--search", "--pictures", "pictures"]).ended(0, &[]);
+    let pictures = ["pictures/step.svg", "pictures/memory.svg", "pictures/schedule.svg", "pictures/search.svg"];
+    for file in ["plan.html", "plan.svg"].into_iter().chain(pictures) {
         let text = fs::read_to_string(place.path(file)).unwrap().replace("http://www.w3.org/2000/svg", "");
         assert!(!text.contains("http") && text.contains("<svg"), "{file}");
     }
@@ -63,8 +65,8 @@ fn machines_that_are_not_known_or_too_small_are_refused_with_what_there_is() {
     let plan = |more: &[&str]| place.dsctl(&[&["plan", &quickstart()], more].concat());
     plan(&["--hardware", "abacus"]).ended(64, &["there is no hardware abacus; there are A100", "hint: "]);
     plan(&["--fabric", "nowhere"]).ended(64, &["there is no fabric nowhere"]);
-    plan(&["--fabric", "laptop", "--set", "parallel.data=8"])
-        .ended(64, &["fabric laptop has 4 GPUs, the job needs 16", "hint: "]);
+    plan(&["--fabric", "laptop", "--set", "parallel.data=4"])
+        .ended(64, &["fabric laptop has 4 GPUs, the job needs 8", "hint: "]);
     plan(&["--tokens", "many"]).ended(64, &["write a number such as 300B"]);
     place.write("calibration.json", "{}");
     plan(&["--calibration", "calibration.json"]).ended(64, &["calibration.json is no calibration"]);

@@ -60,6 +60,22 @@ pub(super) fn dual_pipe(hardware: &Hardware, network: &Network, layout: &Layout,
     ])
 }
 
+/// The actions of a step in time, in nanoseconds, as its parts are taken from; none where the schedule is another or
+/// does not exist in that size.
+pub fn dual_pipe_timeline(hardware: &Hardware, network: &Network, layout: &Layout) -> Option<Timeline> {
+    let kind = match layout.schedule {
+        Schedule::DualPipe => ScheduleKind::DualPipe,
+        Schedule::DualPipeV => ScheduleKind::DualPipeV,
+        _ => return None,
+    };
+    let actions = Actions::new(kind, layout.pipeline, 1, layout.n_microbatches).ok()?;
+    let mut stages = stage_times(hardware, network, layout, actions.placement.n_stages() as usize);
+    stages.iter_mut().for_each(|stage| skew(&mut stage.time, network, layout));
+    let stages = stages.iter().map(|stage| stage.time).collect();
+    let dispatch = dispatch_seconds(hardware, network, layout);
+    play(&actions, &Prices { hardware, terms: Terms::ALL, stages, dispatch })
+}
+
 /// Seconds of a forward and a backward of `n_layers` sparse layers that hide each other's exchange.
 pub fn pair_seconds(hardware: &Hardware, network: &Network, layout: &Layout, n_layers: f64) -> f64 {
     let layer = sparse_layer_time(hardware, network, layout);

@@ -11,6 +11,7 @@ mod stage_work;
 mod step;
 
 pub use collective::{ExchangeAlone, exchange_alone, ring_seconds, seconds_of, spans_nodes};
+pub use dual_pipe::dual_pipe_timeline;
 pub use dual_pipe::pair_seconds;
 pub use measured::{Measured, calibrated};
 pub use roofline::{launch_seconds, seconds};

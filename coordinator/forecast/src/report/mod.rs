@@ -11,4 +11,5 @@ mod text;
 pub use outlook::{Binding, MemoryOutlook, Outlook, StepOutlook, TrainingOutlook, outlook};
 pub use page::page;
 pub use pictures::{memory_picture, parts_picture, schedule_picture};
+pub use search_page::search_picture;
 pub use search_text::{search_json, search_text};

@@ -5,7 +5,7 @@ use ds_plan::JobPlan;
 use super::outlook::Outlook;
 use super::pictures::{memory_picture, parts_picture, schedule_picture};
 use super::search_page::search_section;
-use super::text::{days, memory};
+use super::text::{days, flops, memory};
 use crate::hardware::Hardware;
 use crate::page::{Block, Fact, Page, Section, Table, Tone, Verdict};
 use crate::picture::Unit;
@@ -68,7 +68,7 @@ fn facts(outlook: &Outlook) -> Vec<Fact> {
         fact(
             "MFU, causal",
             Unit::Share.text(step.mfu_causal),
-            format!("{} over all pairs; {:.0} TFLOP/s a GPU", Unit::Share.text(step.mfu), step.tflops_causal),
+            format!("{} over all pairs; {} a GPU", Unit::Share.text(step.mfu), flops(step.tflops_causal)),
         ),
         fact(
             "Memory",
@@ -97,7 +97,10 @@ fn parts_table(outlook: &Outlook) -> Block {
             part.about.to_owned(),
         ]
     };
-    Block::Table(Table::new(&["part", "time", "share", "what it is"], outlook.step.parts.iter().map(row).collect()))
+    Block::Table(Table::new(
+        &["part", "time", "share", "what it is"],
+        outlook.step.parts.iter().filter(|part| part.seconds > 0.0).map(row).collect(),
+    ))
 }
 
 fn layout_table(plan: &JobPlan) -> Block {

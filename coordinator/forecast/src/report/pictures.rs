@@ -4,7 +4,7 @@ use ds_plan::JobPlan;
 use ds_plan::schedule::{Action, Pass, Piece, timeline};
 
 use super::outlook::Outlook;
-use crate::estimate::{stage_times, stage_work};
+use crate::estimate::{RankTime, dual_pipe_timeline, stage_times};
 use crate::hardware::Hardware;
 use crate::picture::{Bars, Picture, Row, Unit, bars, schedule, schedule_rows};
 use crate::workload::{Layout, Network};
@@ -42,35 +42,30 @@ pub fn parts_picture(outlook: &Outlook) -> Picture {
 
 /// The schedule played with the estimated time of every pass; none when it cannot be played.
 pub fn schedule_picture(plan: &JobPlan, hardware: &Hardware) -> Option<Picture> {
-    let passes = pass_nanoseconds(plan, hardware);
-    let cost = |action: Action| {
-        let of = |piece: Piece| {
-            let [forward, input, weight] = passes[piece.stage.0 as usize];
-            match piece.pass {
-                Pass::Forward => forward,
-                Pass::Backward => input + weight,
-                Pass::BackwardInput => input,
-                Pass::BackwardWeight => weight,
-            }
-        };
-        action.pieces().map(of).sum::<f64>().round() as u64
+    let (network, layout) = (Network::from(&plan.spec().model), Layout::of(plan));
+    let played = match dual_pipe_timeline(hardware, &network, &layout) {
+        Some(played) => played,
+        None => {
+            let stages = stage_times(hardware, &network, &layout, plan.stages().len());
+            timeline(&plan.schedule().actions, plan.placement(), |action| nanoseconds(action, &stages)).ok()?
+        }
     };
-    let played = timeline(&plan.schedule().actions, plan.placement(), cost).ok()?;
     let title = format!("Schedule {}, {} microbatches", plan.spec().parallel.schedule, plan.n_microbatches());
     Some(schedule(&title, &schedule_rows(&played, 1e-9), Unit::Seconds))
 }
 
-/// Forward, input gradients and weight gradients of one microbatch on each stage: its computation, and its share of what
-/// ranks wait for besides, a third of it forward.
-fn pass_nanoseconds(plan: &JobPlan, hardware: &Hardware) -> Vec<[f64; 3]> {
-    let n_stages = plan.stages().len();
-    let stages = stage_times(hardware, &Network::from(&plan.spec().model), &Layout::of(plan), n_stages);
-    let waited: f64 = stages.iter().map(|stage| stage.time.total() - stage.time.compute()).sum();
-    let each = waited / n_stages.max(1) as f64;
-    let of_stage = |work: &crate::StageWork| {
-        let [forward, input, weight] =
-            [&work.forward, &work.backward_input, &work.backward_weight].map(crate::PassWork::compute_seconds);
-        [forward + each / 3.0, input + each * 2.0 / 3.0, weight].map(|seconds| seconds * 1e9)
+/// What an action takes: its kernels, and half each way of what a stage waits for.
+fn nanoseconds(action: Action, stages: &[RankTime]) -> u64 {
+    let of = |piece: Piece| {
+        let time = &stages[piece.stage.0 as usize].time;
+        let waits = (time.total() - time.compute()) / 2.0;
+        let (forward, input) = (time.forward + waits, time.input + time.again + waits);
+        match piece.pass {
+            Pass::Forward => forward,
+            Pass::Backward => input + time.weight,
+            Pass::BackwardInput => input,
+            Pass::BackwardWeight => time.weight,
+        }
     };
-    stage_work(plan, hardware).iter().map(of_stage).collect()
+    (action.pieces().map(of).sum::<f64>() * 1e9).round() as u64
 }

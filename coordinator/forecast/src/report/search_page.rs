@@ -11,7 +11,7 @@ pub(super) fn search_section(found: &Found, own: Layout) -> Section {
     if !found.ranked.is_empty() {
         let mut best = Table::new(&HEAD, rows(found, N_BEST));
         best.marked = found.ranked.iter().take(N_BEST).position(|one| one.layout == own);
-        parts.push(Block::Picture(best_bars(found)));
+        parts.push(Block::Picture(search_picture(found)));
         parts.push(Block::Table(best));
         parts.push(Block::Text("Every layout that fits, by schedule:".to_owned()));
         parts.push(Block::Picture(scatter(found)));
@@ -21,12 +21,13 @@ pub(super) fn search_section(found: &Found, own: Layout) -> Section {
         parts.push(Block::Code(best.layout.yaml()));
         parts.push(Block::Code(best.layout.flags()));
     }
-    let head = ["rejected", "why", "for example", "with these numbers"];
-    parts.push(Block::Table(Table::new(&head, rejected_rows(found))));
+    let head = ["rejected", "why", "for example"];
+    parts.push(Block::Table(Table::new(&head, rejected_cells(found))));
     Section { title: "Search".to_owned(), parts }
 }
 
-fn best_bars(found: &Found) -> crate::picture::Picture {
+/// The parts of a step under the best layouts.
+pub fn search_picture(found: &Found) -> crate::picture::Picture {
     let best = || found.ranked.iter().take(N_BEST);
     let mut names: Vec<&str> = Vec::new();
     for part in best().flat_map(|one| &one.forecast.parts) {
@@ -68,4 +69,13 @@ fn scatter(found: &Found) -> crate::picture::Picture {
         series,
         limit: None,
     })
+}
+
+/// The layout and its numbers share a cell, which may break into lines.
+fn rejected_cells(found: &Found) -> Vec<Vec<String>> {
+    let cells = |row: Vec<String>| {
+        let example = row.get(2..).map(|rest| rest.join(": ")).unwrap_or_default();
+        row.into_iter().take(2).chain([example]).collect()
+    };
+    rejected_rows(found).into_iter().map(cells).collect()
 }

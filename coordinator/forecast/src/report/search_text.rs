@@ -91,7 +91,12 @@ pub(super) fn summary(found: &Found) -> String {
         Some(Ok(place)) => {
             let [own, best] = [found.ranked[*place].forecast.seconds(), found.ranked[0].forecast.seconds()];
             let [own_text, slower] = [Unit::Seconds.text(own), Unit::Share.text(own / best - 1.0)];
-            format!("the job's own layout takes place {}: {own_text} a step, {slower} slower than the first", place + 1)
+            if *place == 0 {
+                format!("the job's own layout is the fastest: {own_text} a step")
+            } else {
+                let place = place + 1;
+                format!("the job's own layout takes place {place}: {own_text} a step, {slower} slower than the first")
+            }
         }
     };
     let today = match found.ranked.iter().position(|one| one.runs_today) {
@@ -117,7 +122,8 @@ pub(super) fn rows(found: &Found, n: usize) -> Vec<Vec<String>> {
             Unit::Share.text(forecast.utilization(true)),
             ds_plan::bytes(one.memory.total()),
             part("bubble"),
-            part("exchange"),
+            // Where passes overlap, what is left of exchanges is part of them.
+            if forecast.part("overlapped") > 0.0 { "in passes".to_owned() } else { part("exchange") },
             part("data"),
             format!("+{}", Unit::Share.text(forecast.seconds() / first - 1.0)),
         ]

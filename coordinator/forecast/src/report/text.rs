@@ -15,7 +15,7 @@ impl fmt::Display for Outlook {
         let step = &self.step;
         writeln!(f, "  a step      {}", Unit::Seconds.text(step.seconds))?;
         let widest = step.parts.iter().map(|part| part.name.len()).max().unwrap_or(0);
-        for part in &step.parts {
+        for part in step.parts.iter().filter(|part| part.seconds > 0.0) {
             let share = if step.seconds > 0.0 { part.seconds / step.seconds } else { 0.0 };
             let filled = ((share * BAR as f64).round() as usize).min(BAR);
             writeln!(
@@ -36,11 +36,11 @@ impl fmt::Display for Outlook {
         )?;
         writeln!(
             f,
-            "  MFU         {} causal, {} over all pairs ({:.0} and {:.0} TFLOP/s a GPU)",
+            "  MFU         {} causal, {} over all pairs ({} and {} a GPU)",
             Unit::Share.text(step.mfu_causal),
             Unit::Share.text(step.mfu),
-            step.tflops_causal,
-            step.tflops
+            flops(step.tflops_causal),
+            flops(step.tflops)
         )?;
         let t = &self.training;
         writeln!(
@@ -59,6 +59,11 @@ impl fmt::Display for Outlook {
         }
         Ok(())
     }
+}
+
+/// Given in tera.
+pub(super) fn flops(tera: f64) -> String {
+    if tera >= 1.0 { format!("{tera:.0} TFLOP/s") } else { format!("{:.2} GFLOP/s", 1e3 * tera) }
 }
 
 /// How it fits, in a sentence.

@@ -9,7 +9,9 @@ mod searching;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ds_forecast::report::{outlook, page, schedule_picture, search_json, search_text};
+use ds_forecast::report::{
+    memory_picture, outlook, page, parts_picture, schedule_picture, search_json, search_picture, search_text,
+};
 use ds_forecast::search::{Judge as _, Machine};
 use ds_plan::{JobPlan, report};
 
@@ -45,8 +47,11 @@ pub(crate) struct Args {
     /// Write the schedule as a picture
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
+    /// Write every picture into a folder: step, memory, schedule, search
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
     /// Instead of a job: predict the runs of a table, and compare with what was published of them
-    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["file", "sets", "search", "html", "svg", "tokens"])]
+    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["file", "sets", "search", "html", "svg", "pictures", "tokens"])]
     rows: Option<PathBuf>,
     /// A drawing that is wider is cut
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u16).range(20..))]
@@ -90,9 +95,21 @@ impl Args {
             let page = page(&plan, &machine.hardware, &outlook, found.as_ref());
             write(path, &ds_forecast::page::html(&page))?;
         }
+        let schedule = || {
+            schedule_picture(&plan, &machine.hardware)
+                .ok_or_else(|| Failure::NoForecast { reason: NO_TIMELINE.to_owned() })
+        };
         if let Some(path) = &self.svg {
-            let picture = schedule_picture(&plan, &machine.hardware).ok_or_else(|| refused(NO_TIMELINE.to_owned()))?;
-            write(path, &picture.svg())?;
+            write(path, &schedule()?.svg())?;
+        }
+        if let Some(folder) = &self.pictures {
+            fs::create_dir_all(folder).map_err(|source| Failure::Write { path: folder.clone(), source })?;
+            write(&folder.join("step.svg"), &parts_picture(&outlook).svg())?;
+            write(&folder.join("memory.svg"), &memory_picture(&outlook).svg())?;
+            write(&folder.join("schedule.svg"), &schedule()?.svg())?;
+            if let Some(found) = &found {
+                write(&folder.join("search.svg"), &search_picture(found).svg())?;
+            }
         }
         let report = report(&plan, usize::from(self.columns));
         match self.format.format {
