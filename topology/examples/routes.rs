@@ -1,4 +1,4 @@
-//! How long a fabric takes to build, and paths over it: `routes NAME N_PATHS`.
+//! How long a fabric takes to build, and paths over it: `routes NAME N_PATHS POLICY`.
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a measurement prints and reads the clock")]
 
 use std::time::Instant;
@@ -16,7 +16,9 @@ fn main() {
     let (n, n_links) = (u64::from(fabric.n_gpus()), fabric.network().len());
     println!("{name}: {n} GPUs, {n_links} links, built in {:.3} s", begin.elapsed().as_secs_f64());
     let fabric = std::sync::Arc::new(fabric);
-    for policy in ["static", "ecmp:1", "adaptive"] {
+    let asked: Vec<String> = args.collect();
+    let all = ["static", "ecmp:1", "adaptive"].map(str::to_owned).to_vec();
+    for policy in if asked.is_empty() { all } else { asked } {
         let policy: Policy = policy.parse().expect("a policy");
         let mut routes = FabricRoutes::new(fabric.clone(), policy);
         let (begin, mut hops) = (Instant::now(), 0);
