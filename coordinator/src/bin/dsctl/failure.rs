@@ -45,6 +45,12 @@ pub(crate) enum Failure {
     /// `--set` without a value.
     #[error("--set {given} has no `=`")]
     SetWithoutValue { given: String },
+    /// Nothing can be learnt from it.
+    #[error("{}: {reason}", path.display())]
+    NoMeasurement { path: PathBuf, reason: String },
+    /// Rows that do not make the constants of a machine.
+    #[error("{0}")]
+    Rows(#[from] ds_forecast::rows::FitError),
     /// A file that the user named.
     #[error("cannot read {}: {}", path.display(), plain(source))]
     Read { path: PathBuf, source: io::Error },

@@ -24,8 +24,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    cancel, check, ckpt, coordinator, data_command, fabric, launch, list, logs, nodes, plan, resume, schema, simulate,
-    status, watch as watching,
+    calibrate, cancel, check, ckpt, coordinator, data_command, fabric, launch, list, logs, nodes, plan, resume, schema,
+    simulate, status, watch as watching,
 };
 use output::finish;
 
@@ -67,6 +67,7 @@ enum Command {
     Data(data_command::Args),
     Ckpt(ckpt::Args),
     Fabric(fabric::Args),
+    Calibrate(calibrate::Args),
     Simulate(simulate::Args),
 }
 
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         Command::Data(data) => data.run(),
         Command::Ckpt(ckpt) => ckpt.run(),
         Command::Fabric(fabric) => fabric.run(),
+        Command::Calibrate(calibrate) => calibrate.run(),
         Command::Simulate(simulate) => simulate.run(),
     })
 }

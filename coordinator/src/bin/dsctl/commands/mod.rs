@@ -1,5 +1,6 @@
 //! One command a file: `Args` and `run`.
 
+pub(crate) mod calibrate;
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod ckpt;
