@@ -13,18 +13,19 @@ fn graph(nodes: u32, network: &str) -> Fabric {
 fn the_papers_topology_table_comes_out() {
     // Table 3 of arXiv 2505.09343: endpoints, switches, links, M$, k$ for each endpoint.
     let expected = [
-        ("FT2", 2048, 96, 2048, 9.0),
-        ("MPFT", 16_384, 768, 16_384, 72.0),
-        ("FT3", 65_536, 5120, 131_072, 491.0),
-        ("SF", 32_928, 1568, 32_928, 146.0),
-        ("DF", 261_632, 16_352, 384_272, 1522.0),
+        ("FT2", 2048, 96, 2048, 9.0, 4.39),
+        ("MPFT", 16_384, 768, 16_384, 72.0, 4.39),
+        ("FT3", 65_536, 5120, 131_072, 491.0, 7.5),
+        ("SF", 32_928, 1568, 32_928, 146.0, 4.4),
+        ("DF", 261_632, 16_352, 384_272, 1522.0, 5.8),
     ];
     let found = paper_table();
     assert_eq!(found.len(), expected.len());
-    for (row, (name, endpoints, switches, links, millions)) in found.iter().zip(expected) {
+    for (row, (name, endpoints, switches, links, millions, thousands)) in found.iter().zip(expected) {
         let counts = row.counts;
         assert_eq!((row.name, counts.endpoints, counts.switches, counts.links), (name, endpoints, switches, links));
         assert!((counts.cost / 1e6 / millions - 1.0).abs() < 0.01, "{name}: {} M$, not {millions}", counts.cost / 1e6);
+        assert!((row.cost_per_endpoint / 1e3 / thousands - 1.0).abs() < 0.01, "{name}: {}", row.cost_per_endpoint);
     }
 }
 

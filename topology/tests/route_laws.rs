@@ -143,6 +143,26 @@ fn a_node_with_all_its_nics_down_is_found() {
 }
 
 #[test]
+fn a_gpu_of_a_single_node_without_its_nvlink_is_found() {
+    let node = Fabric::parse(built_in("h800-node").expect("it comes with the program")).expect("a node");
+    assert_eq!(reachable(&Arc::new(node.clone())), Ok(()));
+    let broken = node.with_faults(&["link=g5.nvi".parse().expect("a fault")]).expect("a link");
+    assert_eq!(reachable(&Arc::new(broken)).expect_err("it is cut off").to, EndpointId(5));
+}
+
+#[test]
+fn small_messages_take_as_long_as_was_measured() {
+    // Table 5 of arXiv 2505.09343, InfiniBand and NVLink, 64 bytes: 2.8 us under one leaf, 3.7 across, 3.33 in a node.
+    let fabric = Fabric::parse(built_in("h800-mpft-2048").expect("it comes with the program")).expect("a fabric");
+    let mut routes = FabricRoutes::new(fabric, Policy::Static);
+    for (to, microseconds) in [(8, 2.8), (255 * 8, 3.7), (1, 3.33)] {
+        let path = &paths(&mut routes, 0, to, 0)[0].1;
+        let seconds: f64 = path.iter().map(|link| routes.network()[link.0 as usize].latency).sum();
+        assert!((seconds * 1e6 - microseconds).abs() < 1e-9, "to {to}: {seconds} s");
+    }
+}
+
+#[test]
 fn spray_takes_every_uplink_alike() {
     let fabric = Arc::new(fabric(12, 1, 1, 1, "kind: fat_tree, radix: 8"));
     let mut routes = FabricRoutes::new(fabric, Policy::Spray);

@@ -25,6 +25,18 @@ fn flows_end_when_they_have_had_their_share() {
 }
 
 #[test]
+fn links_say_what_they_carry_and_whom_they_hold_back() {
+    let place = Place::new();
+    place.write("case.json", &case(0));
+    let facts = place.facts(&["fabric", "flows", "case.json", "--links"]);
+    assert_eq!(facts["links"], json!([{ "name": "a", "carried_bytes": 200.0, "busy_s": 2.0, "peak": 1.0 }]));
+    assert_eq!(facts["held_by"], json!(["a", "a"]));
+    let said = place.dsctl(&["fabric", "flows", "case.json", "--links"]).stdout;
+    let line = "a: 200 bytes, at least 2.000000000 s, busy 2.000000000 s, peak 100.0%, holds 2 flows back at their end";
+    assert_eq!(said.lines().nth(1), Some(line));
+}
+
+#[test]
 fn flows_that_cannot_be_are_refused_with_their_numbers() {
     let place = Place::new();
     place.write("case.json", &case(7));

@@ -113,7 +113,7 @@ fn the_page_stands_alone_and_says_what_was_asked() {
 fn it_says_in_words_what_binds() {
     let said = place().dsctl(&JOB);
     said.ended(0, &[]);
-    for words in ["s a step", "bound by", "BUSIEST LINK", "forward"] {
+    for words in [" a step", "bound by", "BUSIEST LINK", "forward"] {
         assert!(said.stdout.contains(words), "{words:?} is missing in\n{}", said.stdout);
     }
 }
@@ -144,7 +144,7 @@ fn what_cannot_be_simulated_is_refused() {
     refused(&["--what-if", "plane=1:down@noon"], &["t=2s"]);
     refused(&["--straggler", "rank=99:x2"], &["rank 99", "ranks 0 to 7"]);
     refused(&["--skew", "heavy"], &["zipf:1.2"]);
-    refused(&["--set", "parallel.data=8"], &["16 ranks", "8 endpoints"]);
+    refused(&["--set", "parallel.data=8", "--set", "cluster.share_devices=false"], &["16 ranks", "8 endpoints"]);
     place.dsctl(&["simulate", "job.yaml"]).ended(64, &["no fabric", "--fabric"]);
     place.dsctl(&["simulate", "--fabric", "fabric.yaml"]).ended(64, &["job"]);
 }

@@ -4,9 +4,9 @@ use super::problem::Problem;
 use super::spec::{PriceSpec, Prices};
 
 /// Prices under which the topology table of "Insights into DeepSeek-V3" (ISCA 2025, table 3) comes out within 1%: a
-/// switch of 64 ports for $30,000, a cable between switches for $2,100, an endpoint's port and cable for $900. The paper
+/// switch of 64 ports for $27,500, a cable between switches for $2,200, an endpoint's port and cable for $900. The paper
 /// prints totals only (9, 72, 491, 146 and 1,522 M$); these three are fitted to them.
-pub const ISCA25: Prices = Prices { switch_port: 30_000.0 / 64.0, link: 2_100.0, endpoint: 900.0 };
+pub const ISCA25: Prices = Prices { switch_port: 27_500.0 / 64.0, link: 2_200.0, endpoint: 900.0 };
 
 /// Cables of this rate cost what the list says; faster ones in proportion.
 const LISTED_RATE: f64 = 50e9;

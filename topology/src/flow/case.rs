@@ -26,6 +26,7 @@ use super::generate::{GenerateError, Generator, generate};
 use super::problem::{Flow, FlowId, Link, LinkId, Network, Weighting};
 use super::rule::Sizes;
 use super::simulate::{Outcome, Simulation};
+use super::watch::{Watch, Watched};
 
 /// A simulation as a JSON file.
 #[derive(Clone, Debug, Deserialize)]
@@ -245,10 +246,22 @@ impl Case {
     /// # Errors
     /// When it makes no sense, or a flow can never end.
     pub fn run(&self) -> Result<Outcome, CaseError> {
+        self.simulated(|simulation| simulation.run())
+    }
+
+    /// Likewise, and writes down what its links carry.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn watch(&self, watch: Watch) -> Result<(Outcome, Watched), CaseError> {
+        self.simulated(|simulation| simulation.watch(watch))
+    }
+
+    fn simulated<T>(&self, run: impl FnOnce(Simulation<'_>) -> Result<T, FlowError>) -> Result<T, CaseError> {
         if !self.weighting.starts_with("equal") && !self.weighting.starts_with("1/path_latency") {
             return Err(CaseError::Weighting(self.weighting.clone()));
         }
         let (network, flows, changes) = (self.network(), self.flow_set()?, self.changes()?);
-        Ok(Simulation::new(&network, &flows, self.weighting()).with_changes(&changes).run()?)
+        Ok(run(Simulation::new(&network, &flows, self.weighting()).with_changes(&changes))?)
     }
 }

@@ -159,42 +159,39 @@ impl<'a> Run<'a> {
 
     /// Carries out what happens until then. Returns flows that go on over another path, with what they have left.
     fn change_until(&mut self, until: f64) -> Vec<(u32, f64)> {
-        let mut others = Vec::new();
+        let mut others = BTreeMap::new();
         while let Some(&(change, path)) = self.changes.last().filter(|(change, _)| change.at() <= until) {
             self.changes.pop();
             match (change, path) {
                 (Change::Capacity { link, bytes_per_s, .. }, _) => self.shares.set_capacity(link.0, *bytes_per_s),
                 (Change::Reroute { flow, at, path: links }, Some(path)) => {
-                    let others_left: &mut Vec<(u32, f64)> = &mut others;
-                    self.reroute(flow.0, *at, (path, links), others_left);
+                    self.reroute(flow.0, *at, (path, links), &mut others);
                 }
                 (Change::Reroute { .. }, None) => {}
             }
         }
-        others
+        others.into_iter().collect()
     }
 
-    fn reroute(&mut self, flow: u32, at: f64, (path, links): (PathId, &[LinkId]), others: &mut Vec<(u32, f64)>) {
+    fn reroute(&mut self, flow: u32, at: f64, (path, links): (PathId, &[LinkId]), others: &mut BTreeMap<u32, f64>) {
         if self.finish[flow as usize].is_finite() {
             return;
         }
-        // Twice at once: it is on neither path yet.
-        let again = others.iter().find(|(other, _)| *other == flow).map(|(_, left)| *left);
-        let left = again.or_else(|| self.shares.remove(flow));
+        if let Some(left) = self.shares.remove(flow) {
+            others.insert(flow, left);
+        }
+        // Of a flow that changes twice at once it is already known, and it is on neither path yet.
+        let left = others.get(&flow).copied();
         if let Some(watching) = &mut self.watching {
             let bytes = self.flows.bytes(FlowId(flow));
             watching.rerouted(flow, self.shares.path(flow), bytes - left.unwrap_or(bytes));
         }
-        let late = self.is_free(flow) && left.is_none() && self.leaves(flow) < at;
+        let has_not_left = left.is_none() && self.is_free(flow) && self.leaves(flow) >= at;
         self.shares.change_path(flow, path, weight_over(self.network, links, self.weighting));
-        match left {
-            Some(left) if again.is_none() => others.push((flow, left)),
-            None if self.is_free(flow) && !late => {
-                let time = self.begin_of(flow);
-                self.put_off.insert(flow, time);
-                self.begins.add(time, flow);
-            }
-            _ => {}
+        if has_not_left {
+            let time = self.begin_of(flow);
+            self.put_off.insert(flow, time);
+            self.begins.add(time, flow);
         }
     }
 

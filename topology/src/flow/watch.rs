@@ -1,5 +1,7 @@
 //! What links carry during a run, written down on request.
 
+use std::collections::BTreeMap;
+
 use super::flow_set::FlowSet;
 use super::problem::{FlowId, LinkId, Network};
 use super::shares::Shares;
@@ -62,8 +64,9 @@ pub(super) struct Watching {
     /// One event in so many is in the timeline.
     stride: usize,
     n_events: usize,
-    /// Bytes over links that a flow has left since.
+    /// Bytes over links that a flow has left since, and how much each such flow had carried in all.
     before: Vec<(u32, Vec<u32>, f64)>,
+    carried: BTreeMap<u32, f64>,
 }
 
 impl Watching {
@@ -76,6 +79,7 @@ impl Watching {
             stride: 1,
             n_events: 0,
             before: Vec::new(),
+            carried: BTreeMap::new(),
         }
     }
 
@@ -105,7 +109,7 @@ impl Watching {
 
     /// A flow leaves these links, over which it has carried so much in all.
     pub(super) fn rerouted(&mut self, flow: u32, links: &[u32], carried: f64) {
-        let before: f64 = self.before.iter().filter(|(other, ..)| *other == flow).map(|(_, _, bytes)| bytes).sum();
+        let before = self.carried.insert(flow, carried).unwrap_or(0.0);
         if carried > before {
             self.before.push((flow, links.to_vec(), carried - before));
         }

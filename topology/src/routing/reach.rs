@@ -14,26 +14,33 @@ use crate::{EndpointId, NoRoute, Routes};
 /// # Errors
 /// Names the two endpoints.
 pub fn reachable(fabric: &Arc<Fabric>) -> Result<(), NoRoute> {
-    if fabric.all_up() || fabric.n_planes() == 0 {
+    if fabric.all_up() {
         return Ok(());
     }
     let mut sorts: BTreeMap<Vec<(u32, bool, bool)>, Vec<u32>> = BTreeMap::new();
     for node in 0..fabric.n_nodes() {
         let of_kind = sorts.entry(sort(fabric, node)).or_default();
-        // Two of a sort reach each other under their own switches.
+        // One for all others, two for each other.
         if of_kind.len() < 2 {
             of_kind.push(node);
         }
     }
-    let nodes: Vec<u32> = sorts.into_values().flatten().collect();
     let mut routes = FabricRoutes::new(fabric.clone(), Policy::Static);
-    let per_node = fabric.gpus_per_node();
-    for (&from, &to) in nodes.iter().flat_map(|from| nodes.iter().map(move |to| (from, to))) {
-        let gpus = (0..per_node).flat_map(|one| (0..per_node).map(move |other| (one, other)));
-        for (one, other) in gpus {
-            let (from, to) = (EndpointId(from * per_node + one), EndpointId(to * per_node + other));
-            routes.paths(from, to, 0, &mut |_, _| ())?;
-        }
+    let first: Vec<u32> = sorts.values().map(|nodes| nodes[0]).collect();
+    let among = first.iter().flat_map(|from| first.iter().map(move |to| (*from, *to)));
+    let alike = sorts.values().filter(|nodes| nodes.len() > 1).map(|nodes| (nodes[0], nodes[1]));
+    for (from, to) in among.chain(alike) {
+        between(&mut routes, from, to)?;
+    }
+    Ok(())
+}
+
+/// From every GPU of a node to every GPU of another.
+fn between(routes: &mut FabricRoutes, from: u32, to: u32) -> Result<(), NoRoute> {
+    let per_node = routes.endpoints_per_node();
+    for (one, other) in (0..per_node).flat_map(|one| (0..per_node).map(move |other| (one, other))) {
+        let (from, to) = (EndpointId(from * per_node + one), EndpointId(to * per_node + other));
+        routes.paths(from, to, 0, &mut |_, _| ())?;
     }
     Ok(())
 }
@@ -48,5 +55,6 @@ fn sort(fabric: &Fabric, node: u32) -> Vec<(u32, bool, bool)> {
     let gpus = node * fabric.gpus_per_node()..(node + 1) * fabric.gpus_per_node();
     let down = |link: Option<LinkId>| link.is_some_and(|link| fabric.is_down(link));
     let of_gpus = gpus.map(|gpu| (u32::MAX, down(fabric.gpu_out(gpu)), down(fabric.gpu_in(gpu))));
-    (0..fabric.shape().node.n_ports()).map(of_port).chain(of_gpus).collect()
+    let n_ports = if fabric.n_planes() > 0 { fabric.shape().node.n_ports() } else { 0 };
+    (0..n_ports).map(of_port).chain(of_gpus).collect()
 }

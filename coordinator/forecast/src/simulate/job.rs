@@ -30,6 +30,8 @@ pub struct StepJob<'a> {
     pub moe: Option<Moe>,
     /// The share of a device that is left for computations while an exchange runs beside them; 1 for all of it.
     pub left_beside_exchange: f64,
+    /// How many times as long an exchange holds its multiprocessors beside computations as alone; at least 1.
+    pub stretch_beside_compute: f64,
     /// Per pipeline coordinate: what ends a step.
     pub closing: &'a [Closing],
 }
@@ -171,6 +173,10 @@ impl StepJob<'_> {
         if !(self.left_beside_exchange > 0.0 && self.left_beside_exchange <= 1.0) {
             let (what, value) = ("the share that is left beside an exchange", self.left_beside_exchange);
             return Err(SimulateError::Number { what, value, rule: "greater than 0 and at most 1" });
+        }
+        if !(self.stretch_beside_compute.is_finite() && self.stretch_beside_compute >= 1.0) {
+            let (what, value) = ("the stretch of an exchange beside computations", self.stretch_beside_compute);
+            return Err(SimulateError::Number { what, value, rule: "finite and at least 1" });
         }
         for straggler in &options.stragglers {
             if straggler.rank as usize >= self.n_ranks() {

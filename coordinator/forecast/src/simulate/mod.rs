@@ -17,7 +17,7 @@
 //!    both run at once. Then the optimizer, then the weights are gathered the same way.
 //! 7. Work on experts takes longer by how many rows a rank gets, compared with the mean.
 //! 8. Kernels that exchange take multiprocessors away from what computes beside them; in an overlapped action all
-//!    computations slow down evenly by what its exchanges, alone, would take away.
+//!    computations slow down evenly by what its exchanges would take away, which hold them longer there than alone.
 //!
 //! # What is solved once
 //! Ranks, groups, messages and links are coloured until equal colours see equal surroundings ([`classes`]). Max-min

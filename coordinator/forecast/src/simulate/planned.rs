@@ -57,6 +57,7 @@ pub struct PlannedStep {
     moe: Option<Moe>,
     closing: Vec<Closing>,
     left_beside_exchange: f64,
+    stretch_beside_compute: f64,
 }
 
 impl PlannedStep {
@@ -82,7 +83,12 @@ impl PlannedStep {
             seats: (0..n_ranks).map(seat).collect(),
             moe: moe(plan, skew, hardware.exchange_seconds)?,
             closing: closing(plan, hardware),
-            left_beside_exchange: 1.0 - hardware.exchange_multiprocessors / hardware.n_multiprocessors,
+            // A CPU has fewer cores than a GPU gives to exchange; there, nothing is taken away.
+            left_beside_exchange: match hardware.exchange_multiprocessors / hardware.n_multiprocessors {
+                taken if taken < 1.0 => 1.0 - taken,
+                _ => 1.0,
+            },
+            stretch_beside_compute: hardware.exchange_contention.max(1.0),
         })
     }
 
@@ -98,6 +104,7 @@ impl PlannedStep {
             seats: &self.seats,
             moe: self.moe.clone(),
             left_beside_exchange: self.left_beside_exchange,
+            stretch_beside_compute: self.stretch_beside_compute,
             closing: &self.closing,
         })
     }

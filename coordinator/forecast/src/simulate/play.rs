@@ -530,8 +530,7 @@ impl<'a> Player<'a> {
         }
         let alone = afloat.island.alone(&states[afloat.state as usize], &mut self.scratch, &mut self.n_played);
         let mut landed = afloat.landed;
-        while let Some(&(after, rank, n)) = alone.landings.get(landed).filter(|l| afloat.began + l.0 <= self.now) {
-            debug_assert!(after >= 0.0);
+        while let Some(&(_, rank, n)) = alone.landings.get(landed).filter(|l| afloat.began + l.0 <= self.now) {
             self.count_down(afloat.meeting, rank, n);
             landed += 1;
         }

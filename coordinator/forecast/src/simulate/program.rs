@@ -199,7 +199,7 @@ impl Writer<'_> {
             Part::Compute { .. } => None,
         };
         let slower = order::slower(self.job.left_beside_exchange, action, &threads, &|part| {
-            template(part).map_or(0.0, |template| self.costs.of(template))
+            template(part).map_or(0.0, |template| self.costs.of(template) * self.job.stretch_beside_compute)
         });
         let sequence = order::order(&threads, &|part| template(part).map_or(0.0, |template| self.costs.of(template)));
         for (thread, part) in sequence {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::run::{Run, Span, Stream};
+use crate::picture::Unit;
 use ds_plan::schedule::Pass;
 
 /// A run in short.
@@ -227,12 +228,12 @@ impl Summary {
             self.phases.iter().filter(|phase| phase.name != BUBBLE).max_by(|a, b| a.seconds.total_cmp(&b.seconds));
         match longest {
             Some(phase) if step > 0.0 => format!(
-                "{:.0}% of a step is {}, bound by {}: {:.3} s, at least {:.3} s",
+                "{:.0}% of a step is {}, bound by {}: {}, at least {}",
                 100.0 * phase.seconds / step,
                 phase.name,
                 phase.bottleneck,
-                phase.seconds,
-                phase.bound_seconds
+                Unit::Seconds.text(phase.seconds),
+                Unit::Seconds.text(phase.bound_seconds)
             ),
             _ => "nothing takes any time".to_owned(),
         }

@@ -7,32 +7,26 @@
 //! at. Because the flows of a link advance alike, a flow's end is one number that stands while levels come and go: how
 //! much its link will have given to a unit of weight by then.
 
+mod ending;
 mod ends;
 mod refill;
 mod relax;
+mod shared;
 mod table;
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
 
+use self::ending::{Ending, take_until};
 use self::ends::Ends;
 use self::relax::Queue;
+pub(super) use self::shared::Capacity;
+use self::shared::Shared;
 use self::table::{Finder, Table};
 use super::paths::{PathId, Paths};
 
 /// No link has ever limited the flow.
 pub(super) const NONE: u32 = u32::MAX;
-
-/// What a link gives.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Capacity {
-    /// So many bytes per second to all flows together.
-    Shared(f64),
-    /// So many bytes per second to every flow, for each unit of its weight.
-    Each(f64),
-}
 
 /// Flows that share links now.
 pub(super) struct Shares<'a> {
@@ -68,127 +62,6 @@ pub(super) const PATIENCE: usize = 8;
 
 /// What follows, by experience, from one link that an entering flow crosses.
 const ENTERING: usize = 128;
-
-/// A flow, and how much its link has given to a unit of weight when it ends.
-#[derive(Clone, Copy, PartialEq)]
-struct Ending {
-    at: f64,
-    flow: u32,
-}
-
-impl Eq for Ending {}
-
-impl Ord for Ending {
-    /// The earliest is the greatest, for the heap.
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.at.total_cmp(&self.at).then(other.flow.cmp(&self.flow))
-    }
-}
-
-impl PartialOrd for Ending {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// A link and the flows on it.
-struct Shared {
-    capacity: f64,
-    /// No flow gets more than this, by weight.
-    ceiling: f64,
-    /// The weight of those that it limits, and of all.
-    own: f64,
-    total: f64,
-    /// Bytes per second of the others.
-    limited: f64,
-    /// What it had given to a unit of weight at the time `since`.
-    given: f64,
-    since: f64,
-    n_own: u32,
-    n_total: u32,
-    /// It is in the queue, at this level.
-    is_wrong: bool,
-    queued: f64,
-    is_touched: bool,
-    is_changed: bool,
-    /// Seconds with any flow on it before `busy_since`.
-    busy: f64,
-    busy_since: f64,
-}
-
-impl Shared {
-    fn new(capacity: Capacity) -> Self {
-        let (capacity, ceiling) = match capacity {
-            Capacity::Shared(capacity) => (capacity, f64::INFINITY),
-            Capacity::Each(level) => (f64::INFINITY, level),
-        };
-        Self {
-            capacity,
-            ceiling,
-            own: 0.0,
-            total: 0.0,
-            limited: 0.0,
-            given: 0.0,
-            since: 0.0,
-            n_own: 0,
-            n_total: 0,
-            is_wrong: false,
-            queued: 0.0,
-            is_touched: false,
-            is_changed: false,
-            busy: 0.0,
-            busy_since: 0.0,
-        }
-    }
-
-    /// What it gives to a unit of weight if so much grows on it and others take `limited`.
-    #[inline]
-    fn level_for(&self, limited: f64, weight: f64) -> f64 {
-        ((self.capacity - limited).max(0.0) / weight).min(self.ceiling)
-    }
-
-    /// Bytes per second over it.
-    fn load(&self, level: f64) -> f64 {
-        if self.n_own == 0 { self.limited } else { self.limited + self.own * level }
-    }
-
-    /// What it has given to a unit of weight, if it has been at this level.
-    fn given_at(&self, now: f64, level: f64) -> f64 {
-        // Nothing times infinity is not a number.
-        if self.n_own == 0 { 0.0 } else { self.given + level * (now - self.since) }
-    }
-
-    fn advance(&mut self, now: f64, level: f64) {
-        self.given = self.given_at(now, level);
-        self.since = now;
-    }
-
-    /// Takes one of the flows that it limits out of the count.
-    fn lose(&mut self, weight: f64) {
-        self.n_own -= 1;
-        self.own = if self.n_own == 0 { 0.0 } else { self.own - weight };
-    }
-
-    fn gain(&mut self, weight: f64) {
-        self.n_own += 1;
-        self.own += weight;
-    }
-}
-
-/// Takes flows out of a heap that end when their link has given so much.
-fn take_until(heap: &mut BinaryHeap<Ending>, until: f64, ended: &mut Vec<u32>) {
-    // Many alike are taken out at once.
-    const FEW: usize = 8;
-    for _ in 0..FEW {
-        let Some(next) = heap.peek_mut().filter(|next| next.at <= until) else { return };
-        ended.push(PeekMut::pop(next).flow);
-    }
-    if heap.peek().is_some_and(|next| next.at <= until) {
-        let (due, later): (Vec<_>, Vec<_>) = heap.drain().partition(|ending| ending.at <= until);
-        ended.extend(due.iter().map(|ending| ending.flow));
-        heap.extend(later);
-    }
-}
 
 impl<'a> Shares<'a> {
     /// Of links with these capacities; no flow is there yet. Weights are by flow, or none where all are 1.

@@ -147,6 +147,7 @@ impl Owned {
             seats: &self.seats,
             moe: self.moe.clone(),
             left_beside_exchange: 0.85,
+            stretch_beside_compute: 1.5,
             closing: &self.closing,
         })
     }

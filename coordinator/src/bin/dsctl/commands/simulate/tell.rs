@@ -1,5 +1,6 @@
 //! A run in words, or as JSON.
 
+use ds_forecast::picture::Unit;
 use ds_forecast::simulate::{Run, Summary};
 use ds_plan::JobPlan;
 use ds_topology::fabric::Fabric;
@@ -40,11 +41,17 @@ pub(super) fn tell(
 
 fn text(plan: &JobPlan, fabric: &Fabric, summary: &Summary, step: f64, tokens: f64) -> String {
     let mut lines = vec![
-        format!("{} on {}: {step:.4} s a step, {:.0} tokens/s", plan.spec().name, fabric.name(), tokens / step),
+        format!(
+            "{} on {}: {} a step, {:.0} tokens/s",
+            plan.spec().name,
+            fabric.name(),
+            Unit::Seconds.text(step),
+            tokens / step
+        ),
         summary.verdict(),
         String::new(),
     ];
-    let seconds = |seconds: f64| format!("{seconds:.4}");
+    let seconds = |seconds: f64| Unit::Seconds.text(seconds);
     let rows: Vec<Vec<String>> = summary
         .phases
         .iter()
@@ -60,7 +67,7 @@ fn text(plan: &JobPlan, fabric: &Fabric, summary: &Summary, step: f64, tokens: f
             ]
         })
         .collect();
-    let head = ["phase", "seconds", "computes", "exchange alone", "waits", "at least", "bound by"];
+    let head = ["phase", "takes", "computes", "exchange alone", "waits", "at least", "bound by"];
     lines.extend(table(&head, &rows));
     lines.push(String::new());
     let rows: Vec<Vec<String>> = summary

@@ -7,7 +7,6 @@ use std::path::Path;
 use ds_forecast::simulate::Run;
 use ds_forecast::trace::{Counter, chrome};
 use ds_topology::fabric::Fabric;
-use ds_topology::flow::LinkId;
 
 use crate::failure::Failure;
 
