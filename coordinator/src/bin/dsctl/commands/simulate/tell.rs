@@ -45,7 +45,8 @@ fn text(plan: &JobPlan, fabric: &Fabric, summary: &Summary, step: f64, tokens: f
             "{} on {}: {} a step, {:.0} tokens/s",
             plan.spec().name,
             fabric.name(),
-            Unit::Seconds.text(step),
+            // Steps are compared with each other: three digits would be too few.
+            if step < 1.0 { Unit::Seconds.text(step) } else { format!("{step:.3} s") },
             tokens / step
         ),
         summary.verdict(),
