@@ -115,10 +115,11 @@ pub fn estimate_with(hardware: &Hardware, network: &Network, layout: &Layout, te
 
 /// The step of a network under a layout.
 pub fn estimate(hardware: &Hardware, network: &Network, layout: &Layout) -> StepEstimate {
-    if matches!(layout.schedule, Schedule::DualPipe | Schedule::DualPipeV) && layout.pipeline > 1 {
-        if let Some(parts) = dual_pipe(hardware, network, layout, Terms::ALL) {
-            return whole(hardware, network, layout, parts);
-        }
+    if matches!(layout.schedule, Schedule::DualPipe | Schedule::DualPipeV)
+        && layout.pipeline > 1
+        && let Some(parts) = dual_pipe(hardware, network, layout, Terms::ALL)
+    {
+        return whole(hardware, network, layout, parts);
     }
     let ranks = rank_times(hardware, network, layout);
     let m = f64::from(layout.n_microbatches);

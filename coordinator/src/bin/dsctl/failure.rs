@@ -50,7 +50,7 @@ pub(crate) enum Failure {
     NoMeasurement { path: PathBuf, reason: String },
     /// Rows that do not make the constants of a machine.
     #[error("{0}")]
-    Rows(#[from] ds_forecast::rows::FitError),
+    Unfit(#[from] ds_forecast::rows::FitError),
     /// A file that the user named.
     #[error("cannot read {}: {}", path.display(), plain(source))]
     Read { path: PathBuf, source: io::Error },
