@@ -45,8 +45,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let (found, constants) = match &self.run {
-            Some(run) => self.from_run(run)?,
-            None => self.from_rows()?,
+            Some(run) => self.fit_run(run)?,
+            None => self.fit_rows()?,
         };
         let whole = json!(found);
         if let Some(path) = &self.out {
@@ -61,7 +61,7 @@ impl Args {
         Ok(Exit::Done)
     }
 
-    fn from_rows(&self) -> Result<(Hardware, Vec<&'static str>), Failure> {
+    fn fit_rows(&self) -> Result<(Hardware, Vec<&'static str>), Failure> {
         let texts = self.rows.iter().map(|path| read_text(path)).collect::<Result<Vec<_>, _>>()?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let name = self.hardware.as_deref().unwrap_or_default();
@@ -70,7 +70,7 @@ impl Args {
         Ok((found.hardware, found.constants))
     }
 
-    fn from_run(&self, run: &Path) -> Result<(Hardware, Vec<&'static str>), Failure> {
+    fn fit_run(&self, run: &Path) -> Result<(Hardware, Vec<&'static str>), Failure> {
         let folder = if run.is_dir() { run.to_owned() } else { self.home.find()?.run(&run.to_string_lossy()) };
         let job = folder.join("job.yaml");
         let spec = read(&read_text(&job)?, &job.to_string_lossy(), &[])?.spec;
