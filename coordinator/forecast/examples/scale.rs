@@ -1,0 +1,122 @@
+//! How long the step simulator takes for steps of DeepSeek-V3's shape: EP64 × PP16, DualPipe, 120 microbatches a
+//! pipeline, on a multi-plane fabric. `cargo run --release -p ds-forecast --example scale -- FABRIC.yaml [zipf|jitter|plane|nic|link]...`
+//!
+//! Compute times are those of one MoE layer in DeepSeek's published trace (deepseek-ai/profile-data, train.json).
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use ds_arch::LayerId;
+use ds_forecast::simulate::{Closing, Epoch, Moe, Options, StepJob, simulate};
+use ds_forecast::{Exchange, Part, PassWork, StageWork};
+use ds_plan::schedule::Schedule;
+use ds_plan::spec::ScheduleKind;
+use ds_topology::EndpointId;
+use ds_topology::fabric::Fabric;
+use ds_topology::routing::{FabricRoutes, Policy};
+use ds_topology::traffic::moe::{Forwarding, Gate, Mode, Popularity, RowFormat};
+
+const LAYERS_PER_STAGE: u32 = 4;
+const WIDTH: u32 = 7168;
+const TOKENS: f64 = 4096.0;
+
+fn compute(label: &'static str, milliseconds: f64) -> Part {
+    Part::Compute { label, seconds: milliseconds * 1e-3 }
+}
+
+fn stage(number: u32) -> StageWork {
+    let layers = || (number * LAYERS_PER_STAGE..(number + 1) * LAYERS_PER_STAGE).map(LayerId);
+    let (fp8, bf16) = (RowFormat::Fp8.row_bytes(WIDTH), RowFormat::Bf16.row_bytes(WIDTH));
+    let dispatch = |layer| Part::Exchange { layer, exchange: Exchange::Dispatch, row_bytes: fp8 };
+    let combine = |layer| Part::Exchange { layer, exchange: Exchange::Combine, row_bytes: bf16 };
+    let forward =
+        layers().flat_map(|l| [compute("attention", 4.36), dispatch(l), compute("experts", 4.60), combine(l)]);
+    let input =
+        layers().rev().flat_map(|l| [dispatch(l), compute("experts", 5.31), combine(l), compute("attention", 9.34)]);
+    let weight = layers().rev().flat_map(|_| [compute("experts", 3.54), compute("attention", 2.39)]);
+    StageWork {
+        forward: PassWork { parts: forward.collect() },
+        backward_input: PassWork { parts: input.collect() },
+        backward_weight: PassWork { parts: weight.collect() },
+        boundary_bytes: TOKENS * f64::from(WIDTH) * 2.0,
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(said) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stdout().lock(), "{said}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr().lock(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<String, Box<dyn std::error::Error>> {
+    let (path, asked) = arguments.split_first().ok_or("which fabric?")?;
+    let asks = |what: &str| asked.iter().any(|asked| asked == what);
+    let mut fabric = Fabric::parse(&std::fs::read_to_string(path)?)?;
+    for (what, fault) in [("plane", "plane=3"), ("nic", "nic=node5/2"), ("link", "link=P2.l0s1.up")] {
+        if asks(what) {
+            fabric = fabric.with_faults(&[fault.parse()?])?;
+        }
+    }
+    let mut routes = FabricRoutes::new(Arc::new(fabric), Policy::Static);
+    let (pipeline, microbatches, expert) = (16, 120, 64);
+    let n_ranks = routes.fabric().n_gpus();
+    let schedule = Schedule::new(ScheduleKind::DualPipe, pipeline, 1, microbatches)?;
+    let stages: Vec<StageWork> = (0..pipeline).map(stage).collect();
+    let layers = u64::from(pipeline * LAYERS_PER_STAGE);
+    let popularity =
+        if asks("zipf") { (0..layers).map(|layer| Popularity::zipf(256, 0.5, layer)).collect() } else { Vec::new() };
+    let closing = Closing {
+        dense_gradient_bytes: 3e9,
+        expert_gradient_bytes: 11e9,
+        dense_weight_bytes: 1.5e9,
+        expert_weight_bytes: 5.5e9,
+        optimizer_seconds: 0.01,
+    };
+    let job = StepJob {
+        actions: &schedule.actions,
+        holder: &|stage, microbatch| schedule.placement.holder(stage, microbatch),
+        stages: &stages,
+        per_pipeline: n_ranks / pipeline,
+        tensor: 1,
+        expert_ranks: expert,
+        seats: &(0..n_ranks).map(EndpointId).collect::<Vec<_>>(),
+        moe: Some(Moe {
+            gate: Gate::new(256, 8, 8, 4)?,
+            mode: Mode::Deduplicated(Forwarding::CutThrough),
+            tokens: TOKENS,
+            overhead_seconds: 0.0,
+            popularity,
+            seed: 1,
+        }),
+        left_beside_exchange: 1.0,
+        stretch_beside_compute: 1.0,
+        closing: &vec![closing; pipeline as usize],
+    };
+    let down = routes
+        .fabric()
+        .network()
+        .iter()
+        .zip(0..)
+        .map(|(_, link)| routes.fabric().is_down(ds_topology::flow::LinkId(link)));
+    let down: Vec<bool> = down.collect();
+    let mut epochs = [Epoch { from: 0.0, routes: &mut routes, down }];
+    let jitter = if asks("jitter") { 0.02 } else { 0.0 };
+    let run = simulate(&job, &mut epochs, &Options { jitter, reuse: !asks("each"), ..Options::default() })?;
+    Ok(format!(
+        "{} ranks, {} played: {:.3} s a step, {} strands played",
+        run.n_ranks(),
+        run.n_ranks_played(),
+        run.seconds(),
+        run.n_played
+    ))
+}
