@@ -31,7 +31,7 @@ fn gpt() -> Network {
 }
 
 fn deepseek_v3() -> (Network, Layout) {
-    let network = Network::from(&ds_arch::preset("deepseek-v3").unwrap());
+    let network = Network::from(&ds_arch::preset("deepseek-v3").expect("a preset"));
     let layout = Layout {
         expert: 64,
         schedule: Schedule::DualPipe,
