@@ -12,8 +12,8 @@ impl FromStr for Quantity {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let unit = UNITS.iter().find(|(unit, _)| text.ends_with(*unit));
-        let (digits, factor) = unit.map_or((text, 1.0), |(unit, factor)| (text.trim_end_matches(*unit), *factor));
+        let with_unit = UNITS.iter().find_map(|&(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+        let (digits, factor) = with_unit.unwrap_or((text, 1.0));
         let number = digits.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
         number.map(|n| Self(n * factor)).ok_or_else(|| "write a number such as 300B or 14.8T".to_owned())
     }
