@@ -189,9 +189,6 @@ pub(crate) enum Failure {
     /// Nobody said which machine.
     #[error("no machine is named; there are {known}")]
     NoHardware { known: String },
-    /// There is no such machine.
-    #[error("there is no machine {given}; there are {known}")]
-    UnknownHardware { given: String, known: String },
     /// A step cannot be played.
     #[error("{reason}")]
     Simulation { reason: String },

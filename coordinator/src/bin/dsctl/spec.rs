@@ -1,11 +1,11 @@
 //! `FILE --set KEY=VALUE`: the job that a command is about.
 
-use std::fs;
 use std::path::PathBuf;
 
 use ds_plan::spec::{Resolved, read};
 
 use crate::failure::Failure;
+use crate::files::read_text;
 
 /// The job that a command is about.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,18 +19,10 @@ pub(crate) struct SpecArgs {
 }
 
 impl SpecArgs {
-    /// Of a command that may do without.
-    pub(crate) fn new(file: PathBuf, sets: Vec<String>) -> Self {
-        Self { file, sets }
-    }
-
     /// The job, or everything that is wrong with it.
     pub(crate) fn read(&self) -> Result<Resolved, Failure> {
         let sets = self.sets.iter().map(|given| pair(given)).collect::<Result<Vec<_>, _>>()?;
-        let failed = |source| Failure::Read { path: self.file.clone(), source };
-        let text = fs::read(&self.file).map_err(failed)?;
-        let text = String::from_utf8(text).map_err(|_| Failure::NoText { path: self.file.clone() })?;
-        Ok(read(&text, &self.file.to_string_lossy(), &sets)?)
+        Ok(read(&read_text(&self.file)?, &self.file.to_string_lossy(), &sets)?)
     }
 }
 

@@ -1,19 +1,20 @@
 //! `dsctl calibrate`: what a machine reaches of its data sheet, from a measured run or from published rows.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
 use ds_forecast::estimate::{Measured, calibrated};
-use ds_forecast::hardware::{Hardware, PRESETS, hardware, sources};
+use ds_forecast::hardware::{Hardware, hardware, sources};
 use ds_forecast::rows::fit;
 use ds_plan::JobPlan;
-use ds_plan::spec::{DeviceKind, read};
+use ds_plan::spec::read;
 use ds_proto::StepMetrics;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::files::{read_text, write_text};
 use crate::home::HomeArgs;
+use crate::machine::{hardware_named, preset, usual};
 use crate::output::{self, Exit, Format, FormatArgs, data, talk};
 use crate::show::table::table;
 
@@ -33,7 +34,7 @@ pub(crate) struct Args {
     /// The preset to begin with
     #[arg(long, value_name = "NAME")]
     hardware: Option<String>,
-    /// Where the calibration goes, for --calibration of plan and simulate
+    /// Where the calibration goes, for --calibration of plan
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -51,7 +52,7 @@ impl Args {
         let whole = json!(found);
         if let Some(path) = &self.out {
             let text = format!("{whole:#}\n");
-            fs::write(path, text).map_err(|source| Failure::Write { path: path.clone(), source })?;
+            write_text(path, &text)?;
             talk(format_args!("calibration in {}", path.display()));
         }
         match self.format.format {
@@ -74,12 +75,8 @@ impl Args {
         let folder = if run.is_dir() { run.to_owned() } else { self.home.find()?.run(&run.to_string_lossy()) };
         let job = folder.join("job.yaml");
         let spec = read(&read_text(&job)?, &job.to_string_lossy(), &[])?.spec;
-        let asked = self.hardware.as_deref().or(spec.cluster.hardware.as_deref());
-        let name = asked.unwrap_or(if spec.cluster.device == DeviceKind::Cpu { "CPU" } else { "H800" }).to_owned();
-        let base = hardware(&name).ok_or_else(|| {
-            let reason = format!("hardware: {name} is no preset; there are {}", PRESETS.join(", "));
-            Failure::NoMeasurement { path: job.clone(), reason }
-        })?;
+        let named = hardware_named(self.hardware.as_deref(), &spec, None);
+        let base = preset(named.unwrap_or_else(|| usual(spec.cluster.device)))?;
         let plan = JobPlan::new(spec)?;
         let metrics = folder.join("metrics.jsonl");
         let steps = steps(&read_text(&metrics)?);
@@ -89,11 +86,6 @@ impl Args {
         })?;
         Ok((calibrated(&base, &plan, measured), Vec::new()))
     }
-}
-
-fn read_text(path: &Path) -> Result<String, Failure> {
-    let text = fs::read(path).map_err(|source| Failure::Read { path: path.to_owned(), source })?;
-    String::from_utf8(text).map_err(|_| Failure::NoText { path: path.to_owned() })
 }
 
 /// The lines that tell of steps; a line that does not read is one that was being written.

@@ -1,8 +1,7 @@
 //! `dsctl fabric draw`: a network as a picture, coloured by load.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ds_topology::draw::draw;
@@ -11,6 +10,7 @@ use ds_topology::routing::{FabricRoutes, Policy, all_to_all};
 
 use super::source::FabricArgs;
 use crate::failure::Failure;
+use crate::files::{read_bytes, write_text};
 use crate::output::{Exit, talk};
 
 /// What each GPU sends in all, for `--load all-to-all`.
@@ -44,8 +44,7 @@ impl Args {
             }
             Some(file) => Some(read_loads(&fabric, file)?),
         };
-        let written = fs::write(&self.output, draw(&fabric, loads.as_deref()));
-        written.map_err(|source| Failure::Write { path: self.output.clone(), source })?;
+        write_text(&self.output, &draw(&fabric, loads.as_deref()))?;
         talk(format_args!("{} is drawn in {}", fabric.name(), self.output.display()));
         Ok(Exit::Done)
     }
@@ -53,7 +52,7 @@ impl Args {
 
 /// `{ "P0.h0.up": 1000000, … }`; links that are not named carry nothing.
 fn read_loads(fabric: &Fabric, file: &str) -> Result<Vec<f64>, Failure> {
-    let text = fs::read(file).map_err(|source| Failure::Read { path: file.into(), source })?;
+    let text = read_bytes(Path::new(file))?;
     let refused = |reason: String| Failure::Flows { path: file.into(), reason };
     let bytes: HashMap<String, f64> = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
     if let Some((name, bytes)) = bytes.iter().find(|(_, bytes)| !(bytes.is_finite() && **bytes >= 0.0)) {

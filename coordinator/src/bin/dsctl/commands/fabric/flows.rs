@@ -1,12 +1,12 @@
 //! `dsctl fabric flows`: when flows of a file end.
 
-use std::fs;
 use std::path::PathBuf;
 
 use ds_topology::flow::{Case, HeldBy, Network, Outcome, Watch, Watched};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::files::read_bytes;
 use crate::output::{self, Exit, Format, FormatArgs, data};
 
 /// Links in text: the busiest.
@@ -27,8 +27,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let failed = |source| Failure::Read { path: self.case.clone(), source };
-        let text = fs::read(&self.case).map_err(failed)?;
+        let text = read_bytes(&self.case)?;
         let refused = |reason: String| Failure::Flows { path: self.case.clone(), reason };
         let case = Case::parse(&text).map_err(|error| refused(error.to_string()))?;
         let outcome = if self.links {

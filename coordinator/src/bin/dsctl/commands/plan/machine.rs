@@ -1,14 +1,14 @@
 //! Which machine a plan is for: a kind of GPU, and a network.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use ds_forecast::hardware::{Hardware, PRESETS, hardware};
-use ds_plan::spec::{DeviceKind, JobSpec};
+use ds_forecast::hardware::{Hardware, hardware};
+use ds_plan::spec::JobSpec;
 use ds_topology::fabric::Fabric;
 
-use crate::commands::fabric::read_fabric;
 use crate::failure::Failure;
+use crate::files::read_bytes;
+use crate::machine::{fabric_of, hardware_named, preset, usual};
 
 /// `--fabric`, `--hardware`, `--calibration`, `--price`.
 #[derive(clap::Args)]
@@ -45,15 +45,13 @@ impl MachineArgs {
     }
 
     pub(super) fn choose(&self, spec: &JobSpec) -> Result<Chosen, Failure> {
-        let own = spec.cluster.fabric.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let fabric = self.fabric.clone().or(own).map(|given| read_fabric(&given)).transpose()?;
+        let fabric = fabric_of(self.fabric.as_deref(), spec)?;
         let mut assumptions = Vec::new();
         let mut hardware = match &self.calibration {
             Some(path) => calibrated(path)?,
             None => {
-                let of_fabric = fabric.as_ref().and_then(Fabric::gpu);
-                let asked = self.hardware.as_deref().or(spec.cluster.hardware.as_deref()).or(of_fabric);
-                let (name, is_assumed) = asked.map_or((usual(spec.cluster.device), true), |name| (name, false));
+                let named = hardware_named(self.hardware.as_deref(), spec, fabric.as_ref());
+                let (name, is_assumed) = named.map_or((usual(spec.cluster.device), true), |name| (name, false));
                 if is_assumed {
                     assumptions.push(format!("The machine is {name}: neither the job nor the fabric names one."));
                 }
@@ -82,20 +80,8 @@ pub(super) fn large_enough(fabric: &Fabric, n_ranks: u32) -> Result<(), Failure>
     Ok(())
 }
 
-fn usual(device: DeviceKind) -> &'static str {
-    match device {
-        DeviceKind::Cpu => "CPU",
-        // What DeepSeek-V3 was trained on.
-        DeviceKind::Cuda => "H800",
-    }
-}
-
-fn preset(name: &str) -> Result<Hardware, Failure> {
-    hardware(name).ok_or_else(|| Failure::NoSuchHardware { given: name.to_owned(), known: PRESETS.to_vec() })
-}
-
 fn calibrated(path: &Path) -> Result<Hardware, Failure> {
-    let text = fs::read(path).map_err(|source| Failure::Read { path: path.to_owned(), source })?;
+    let text = read_bytes(path)?;
     let refused = |error: serde_json::Error| Failure::Calibration { path: path.to_owned(), reason: error.to_string() };
     serde_json::from_slice(&text).map_err(refused)
 }

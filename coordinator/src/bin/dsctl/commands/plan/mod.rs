@@ -16,6 +16,7 @@ use ds_forecast::search::{Judge as _, Machine};
 use ds_plan::{JobPlan, report};
 
 use crate::failure::Failure;
+use crate::files::write_text;
 use crate::output::{Exit, Format, FormatArgs, data, json, talk};
 use crate::spec::SpecArgs;
 use machine::{Chosen, MachineArgs};
@@ -25,12 +26,8 @@ use quantity::Quantity;
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// The job, as YAML
-    #[arg(value_name = "FILE", required_unless_present = "rows")]
-    file: Option<PathBuf>,
-    /// Another value for one key; may be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    sets: Vec<String>,
+    #[command(flatten)]
+    spec: Option<SpecArgs>,
     #[command(flatten)]
     machine: MachineArgs,
     #[command(flatten)]
@@ -68,16 +65,14 @@ Examples:
 
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        match (&self.rows, &self.file) {
-            (Some(rows), _) => rows::run(rows, &self.machine, self.format.format),
-            (None, Some(file)) => self.plan(file),
-            // clap asks for one of them.
-            (None, None) => Ok(Exit::User),
+        match &self.rows {
+            Some(rows) => rows::run(rows, &self.machine, self.format.format),
+            None => self.plan(),
         }
     }
 
-    fn plan(&self, file: &Path) -> Result<Exit, Failure> {
-        let spec = SpecArgs::new(file.to_owned(), self.sets.clone()).read()?.spec;
+    fn plan(&self) -> Result<Exit, Failure> {
+        let spec = self.spec.as_ref().ok_or(Failure::NoJob)?.read()?.spec;
         let plan = JobPlan::new(spec.clone())?;
         let Chosen { hardware, fabric, assumptions } = self.machine.choose(&spec)?;
         if let Some(fabric) = &fabric {
@@ -133,7 +128,7 @@ impl Args {
 const NO_TIMELINE: &str = "the schedule cannot be played";
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|source| Failure::Write { path: path.to_owned(), source })?;
+    write_text(path, text)?;
     talk(format_args!("wrote {}", path.display()));
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! `--rows`: predicted against published runs.
 
-use std::fs;
 use std::path::Path;
 
 use ds_forecast::picture::Unit;
@@ -8,12 +7,12 @@ use ds_forecast::rows::{Group, Judged, Report, Verdict, judge_with};
 
 use super::machine::MachineArgs;
 use crate::failure::Failure;
+use crate::files::read_text;
 use crate::output::{Exit, Format, data, json};
 use crate::show::table::table;
 
 pub(super) fn run(path: &Path, machine: &MachineArgs, format: Format) -> Result<Exit, Failure> {
-    let text = fs::read(path).map_err(|source| Failure::Read { path: path.to_owned(), source })?;
-    let text = String::from_utf8(text).map_err(|_| Failure::NoText { path: path.to_owned() })?;
+    let text = read_text(path)?;
     let refused = |reason: String| Failure::Rows { path: path.to_owned(), reason };
     let report = judge_with(&text, &machine.by_name()?).map_err(|error| refused(error.to_string()))?;
     match format {

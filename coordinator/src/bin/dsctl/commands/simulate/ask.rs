@@ -1,6 +1,5 @@
 //! What is asked on the command line, read.
 
-use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -8,6 +7,7 @@ use ds_forecast::simulate::{Skew, Straggler};
 use ds_topology::traffic::moe::recorded_loads;
 
 use crate::failure::Failure;
+use crate::files::read_text;
 
 /// A word of the command line that was read.
 #[derive(Clone, Debug)]
@@ -55,10 +55,7 @@ impl SkewAsked {
             Self::Uniform => Ok(Skew::Uniform),
             Self::Zipf(exponent) => Ok(Skew::Zipf(*exponent)),
             Self::Recorded(path) => {
-                let failed = |source| Failure::Read { path: path.clone(), source };
-                let text = fs::read(path).map_err(failed)?;
-                let text = String::from_utf8(text).map_err(|_| Failure::NoText { path: path.clone() })?;
-                let loads = recorded_loads(&text);
+                let loads = recorded_loads(&read_text(path)?);
                 Ok(Skew::Recorded(
                     loads.map_err(|error| Failure::Loads { path: path.clone(), reason: error.to_string() })?,
                 ))

@@ -1,7 +1,6 @@
 //! Execution traces in place of a step of our own.
 
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ds_forecast::trace::chakra::{Node, play, read};
 use ds_topology::fabric::Fabric;
@@ -9,11 +8,12 @@ use ds_topology::routing::{FabricRoutes, Policy};
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::files::read_bytes;
 use crate::output::{Format, data, json as print};
 
 /// Plays traces, one a rank in this order.
 pub(super) fn run(paths: &[PathBuf], fabric: &Fabric, routing: Policy, format: Format) -> Result<(), Failure> {
-    let ranks = paths.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    let ranks = paths.iter().map(|path| one(path)).collect::<Result<Vec<_>, _>>()?;
     let mut routes = FabricRoutes::new(fabric.clone(), routing);
     let run = play(&ranks, &mut routes).map_err(|error| Failure::Simulation { reason: error.to_string() })?;
     let ends: Vec<f64> = run.ends.iter().map(|nodes| nodes.iter().copied().fold(0.0, f64::max)).collect();
@@ -36,7 +36,6 @@ pub(super) fn run(paths: &[PathBuf], fabric: &Fabric, routing: Policy, format: F
     }
 }
 
-fn one(path: &PathBuf) -> Result<Vec<Node>, Failure> {
-    let bytes = fs::read(path).map_err(|source| Failure::Read { path: path.clone(), source })?;
-    read(&bytes).map_err(|error| Failure::Loads { path: path.clone(), reason: error.to_string() })
+fn one(path: &Path) -> Result<Vec<Node>, Failure> {
+    read(&read_bytes(path)?).map_err(|error| Failure::Loads { path: path.to_owned(), reason: error.to_string() })
 }

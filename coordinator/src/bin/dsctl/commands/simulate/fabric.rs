@@ -7,6 +7,7 @@ use ds_topology::fabric::Fabric;
 use ds_topology::flow::LinkId;
 
 use crate::failure::Failure;
+use crate::machine::{hardware_named, preset, usual};
 
 /// Links over which nothing passes.
 pub(super) fn down(fabric: &Fabric) -> Vec<bool> {
@@ -16,11 +17,8 @@ pub(super) fn down(fabric: &Fabric) -> Vec<bool> {
 /// The machine that a job's ranks run on: the one asked for, or that of the job, or that of the fabric, or, for ranks on
 /// cores, a CPU.
 pub(super) fn hardware(asked: Option<&str>, plan: &JobPlan, fabric: &Fabric) -> Result<Hardware, Failure> {
-    let cluster = &plan.spec().cluster;
-    let on_cores = (cluster.device == DeviceKind::Cpu).then_some("CPU");
-    let name = asked.or(cluster.hardware.as_deref()).or(fabric.gpu()).or(on_cores);
-    let known = || PRESETS.join(", ").to_lowercase();
-    let name = name.ok_or_else(|| Failure::NoHardware { known: known() })?;
-    ds_forecast::hardware::hardware(name)
-        .ok_or_else(|| Failure::UnknownHardware { given: name.to_owned(), known: known() })
+    let device = plan.spec().cluster.device;
+    let on_cores = (device == DeviceKind::Cpu).then(|| usual(device));
+    let name = hardware_named(asked, plan.spec(), Some(fabric)).or(on_cores);
+    preset(name.ok_or_else(|| Failure::NoHardware { known: PRESETS.join(", ").to_lowercase() })?)
 }

@@ -6,7 +6,6 @@ mod fabric;
 mod tell;
 mod trace;
 
-use std::fs;
 use std::path::PathBuf;
 
 use ds_forecast::page::html;
@@ -16,6 +15,8 @@ use ds_topology::routing::{FabricRoutes, Policy};
 
 use crate::commands::fabric::read_fabric;
 use crate::failure::Failure;
+use crate::files::write_text;
+use crate::machine::fabric_of;
 use crate::output::{Exit, FormatArgs};
 use crate::spec::SpecArgs;
 use ask::{Asked, SkewAsked};
@@ -77,8 +78,7 @@ impl Args {
         }
         let spec = self.spec.as_ref().ok_or(Failure::NoJob)?;
         let plan = JobPlan::new(spec.read()?.spec)?;
-        let own = plan.spec().cluster.fabric.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let fabric = read_fabric(&self.fabric.clone().or(own).ok_or(Failure::FabricUnnamed)?)?;
+        let fabric = fabric_of(self.fabric.as_deref(), plan.spec())?.ok_or(Failure::FabricUnnamed)?;
         let hardware = fabric::hardware(self.hardware.as_deref(), &plan, &fabric)?;
         let refused = |error: &dyn std::fmt::Display| Failure::Simulation { reason: error.to_string() };
         let states = states(&fabric, &self.what_if).map_err(|error| refused(&error))?;
@@ -111,7 +111,7 @@ impl Args {
                 &summary,
                 &trace::planes(&fabric),
             );
-            fs::write(path, html(&page)).map_err(|source| Failure::Write { path: path.clone(), source })?;
+            write_text(path, &html(&page))?;
         }
         tell::tell(&plan, &fabric, &run, &summary, self.format.format)?;
         Ok(Exit::Done)
