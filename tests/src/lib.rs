@@ -6,6 +6,7 @@ pub mod ranks;
 pub mod job;
 pub mod launch;
 pub mod programs;
+pub mod standalone;
 
 /// Says that a test could not be run here. Past the capture of the test harness, which would swallow it.
 pub fn not_run(why: &str) {

@@ -9,21 +9,26 @@ use ds_tests::job::Job;
 use ds_tests::launch::{Coordinator, kill, ranks_of, run_folder, summary, wait_until, workers};
 use ds_tests::not_run;
 use ds_tests::programs::{Ours, dsctl, program, run};
+use ds_tests::standalone::{self, submit};
 use serde_json::Value;
 
 /// A bridge with two namespaces behind it; gone when dropped.
 struct Network {
+    /// Of the names of bridge, links and namespaces.
     prefix: String,
+    /// The first three numbers of every address; two test runs at once have different ones.
+    net: String,
 }
 
 impl Network {
     /// None where namespaces cannot be made (no root, no iproute2).
     fn new() -> Option<Self> {
-        let network = Self { prefix: format!("ds{:x}", std::process::id() % 0xfff) };
-        let p = &network.prefix;
+        let id = std::process::id() % 0xfff;
+        let network = Self { prefix: format!("ds{id:x}"), net: format!("10.{}.{}", 64 + id / 256, id % 256) };
+        let Self { prefix: p, net } = &network;
         let mut commands = vec![
             format!("ip link add {p}b type bridge"),
-            format!("ip addr add 10.78.0.254/24 dev {p}b"),
+            format!("ip addr add {net}.254/24 dev {p}b"),
             format!("ip link set {p}b up"),
         ];
         for i in [1, 2] {
@@ -31,7 +36,7 @@ impl Network {
                 format!("ip netns add {p}n{i}"),
                 format!("ip link add {p}v{i} type veth peer name eth0 netns {p}n{i}"),
                 format!("ip link set {p}v{i} master {p}b up"),
-                format!("ip -n {p}n{i} addr add 10.78.0.{i}/24 dev eth0"),
+                format!("ip -n {p}n{i} addr add {net}.{i}/24 dev eth0"),
                 format!("ip -n {p}n{i} link set eth0 up"),
                 format!("ip -n {p}n{i} link set lo up"),
             ]);
@@ -45,7 +50,7 @@ impl Network {
             .args(["netns", "exec", &format!("{}n{i}", self.prefix)])
             .arg(program("ds-worker"))
             .args(["node", "--join", &coordinator.url(), "--name", &format!("n{i}"), "--cores", "2"])
-            .args(["--address", &format!("10.78.0.{i}")])
+            .args(["--address", &format!("{}.{i}", self.net)])
             .env("DSCTL_TOKEN", &coordinator.token)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -77,15 +82,6 @@ fn view(home: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{arguments:?} prints JSON: {stdout}"))
 }
 
-fn submit(home: &Path, job: &Job, url: &str) -> String {
-    let (path, sets) = job.write();
-    let arguments = ["launch", "--detach", "--coordinator", url, "--format", "json"];
-    let (code, stdout, stderr) = run(dsctl(home).args(arguments).arg(path).args(sets));
-    assert_eq!(code, Some(0), "{stderr}");
-    let submitted: Value = serde_json::from_str(&stdout).expect("JSON");
-    submitted["job"].as_str().expect("an id").to_owned()
-}
-
 fn state(home: &Path, job: &str) -> String {
     view(home, &["status", job])["state"].as_str().expect("a state").to_owned()
 }
@@ -98,22 +94,15 @@ fn two_nodes_train_one_job_and_a_second_one_waits_its_turn() {
     };
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path().join("home");
-    let coordinator = dsctl(&home)
-        .args(["coordinator", "--listen", "10.78.0.254:0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a coordinator starts");
-    let _coordinator = Ours(coordinator);
-    wait_until("the coordinator", || Coordinator::of(&home).is_some());
+    let _coordinator = standalone::coordinator(&home, &format!("{}.254:0", network.net));
     let coordinator = Coordinator::of(&home).expect("it runs");
     let url = &coordinator.url();
     let nodes = [1, 2].map(|i| network.node(i, &coordinator, folder.path()));
     wait_until("both nodes", || view(&home, &["nodes"]).as_array().is_some_and(|nodes| nodes.len() == 2));
 
     // Four ranks of one core each fill both nodes, so the second job has to wait.
-    let job = Job::tiny(folder.path()).grid(2, 2, 2).with("cluster.share_devices", false);
+    // Both last longer than it takes to look at them.
+    let job = Job::tiny(folder.path()).grid(2, 2, 2).with("cluster.share_devices", false).with("train[0].steps", 80);
     let first = submit(&home, &job, url);
     let second = submit(&home, &job, url);
     wait_until("the first job runs", || state(&home, &first) == "running");
