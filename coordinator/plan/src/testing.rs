@@ -49,7 +49,7 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             dispatch: WireType::Compute,
             combine: WireType::Compute,
         },
-        balance: BalanceSpec { policy: BalancePolicy::None, sequence_weight: 0.0 },
+        balance: BalanceSpec { policy: BalancePolicy::None, sequence_weight: 0.0, batch_weight: 0.0 },
         checkpoint: CheckpointSpec { every: 0, keep: 1, folder: None, start_from: None },
         cluster: ClusterSpec {
             device: DeviceKind::Cpu,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ds_arch::{GroupLimit, MtpInput, PRESETS, preset};
 use ds_plan::JobPlan;
 use ds_plan::spec::{
-    AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, Explained,
-    JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, ParallelSpec, PhaseSpec,
+    AdamWSpec, BalancePolicy, BalanceSpec, BiasRule, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
+    Explained, JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, ParallelSpec, PhaseSpec,
     PrecisionSpec, Recompute, Resolved, ScheduleKind, TokenizerSpec, WireType, read, schema, to_yaml,
 };
 use serde_json::Value;
@@ -87,8 +87,9 @@ fn a_file_of_version_1_means_what_it_meant() {
             combine: WireType::Compute,
         },
         balance: BalanceSpec {
-            policy: BalancePolicy::LossFree { speed: 0.003, freeze_after: Some(500) },
+            policy: BalancePolicy::LossFree { speed: 0.003, rule: BiasRule::Sign, freeze_after: Some(500) },
             sequence_weight: 1e-4,
+            batch_weight: 0.0,
         },
         checkpoint: CheckpointSpec {
             every: 100,

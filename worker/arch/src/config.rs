@@ -21,7 +21,7 @@ pub struct ModelConfig {
     pub moe: MoeConfig,
     /// Multi-token prediction.
     pub mtp: MtpConfig,
-    /// Epsilon of every RMSNorm.
+    /// Epsilon of every RMSNorm but those of compressed queries, keys and values, which is 10⁻⁶ as in released code.
     pub norm_eps: f64,
     /// Standard deviation of initial weights.
     pub init_std: f64,
@@ -42,8 +42,8 @@ pub struct AttentionConfig {
     pub qk_rope_dim: u32,
     /// Width of a head's value.
     pub v_head_dim: u32,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f64,
+    /// Rotary positions.
+    pub rope: RopeConfig,
     /// Longest sequence.
     pub max_positions: u32,
 }
@@ -52,6 +52,70 @@ impl AttentionConfig {
     /// Width of a head's whole query or key.
     pub fn qk_dim(&self) -> u32 {
         self.qk_nope_dim + self.qk_rope_dim
+    }
+}
+
+/// Rotary positions (arXiv 2104.09864), stretched by YaRN (arXiv 2309.00071) as DeepSeek-V3 does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RopeConfig {
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// How many times longer sequences become; 1 for positions as they are, whatever the other fields say.
+    pub factor: f64,
+    /// Longest sequence before the stretch, in tokens.
+    pub original_positions: u32,
+    /// Turns within the original length from which a frequency stays as it is.
+    pub beta_fast: f64,
+    /// Turns within the original length up to which a frequency is divided by the factor.
+    pub beta_slow: f64,
+    /// Weight of the growth of cosines and sines with ln(factor).
+    pub mscale: f64,
+    /// Weight of the growth of all logits with ln(factor).
+    pub mscale_all_dim: f64,
+}
+
+impl RopeConfig {
+    /// Positions as they are. What YaRN would need has DeepSeek-V3's values.
+    pub const fn plain(theta: f64) -> Self {
+        let (original_positions, beta_fast, beta_slow) = (4096, 32.0, 1.0);
+        Self { theta, factor: 1.0, original_positions, beta_fast, beta_slow, mscale: 1.0, mscale_all_dim: 1.0 }
+    }
+
+    /// Frequencies of the pairs of a rotary part of width `dim`, in radians a token, fastest first.
+    ///
+    /// A frequency that turns more than `beta_fast` times within the original length stays, one that turns less than
+    /// `beta_slow` times is divided by the factor, and between them a ramp over the pairs leads from one to the other.
+    pub fn frequencies(&self, dim: u32) -> Vec<f64> {
+        let pairs = dim / 2;
+        let turning = |turns: f64| {
+            let length = f64::from(self.original_positions);
+            f64::from(dim) * (length / (turns * std::f64::consts::TAU)).ln() / (2.0 * self.theta.ln())
+        };
+        let first = turning(self.beta_fast).floor().max(0.0);
+        let last = turning(self.beta_slow).ceil().min(f64::from(dim) - 1.0);
+        // As published: a ramp of no length becomes one of a thousandth.
+        let length = if first == last { 0.001 } else { last - first };
+        let frequency = |pair: u32| {
+            let plain = self.theta.powf(-2.0 * f64::from(pair) / f64::from(dim));
+            let divided = ((f64::from(pair) - first) / length).clamp(0.0, 1.0);
+            plain * (1.0 - divided) + plain / self.factor * divided
+        };
+        (0..pairs).map(frequency).collect()
+    }
+
+    /// Factor on cosines and sines: 1 where both weights are equal.
+    pub fn amplitude(&self) -> f64 {
+        self.growth(self.mscale) / self.growth(self.mscale_all_dim)
+    }
+
+    /// Factor on the logits' usual 1/√width.
+    pub fn logit_scale(&self) -> f64 {
+        self.growth(self.mscale_all_dim).powi(2)
+    }
+
+    /// 0.1 · weight · ln(factor) + 1.
+    fn growth(&self, weight: f64) -> f64 {
+        if self.factor > 1.0 { 0.1 * weight * self.factor.ln() + 1.0 } else { 1.0 }
     }
 }
 
@@ -68,8 +132,12 @@ pub struct MoeConfig {
     pub expert_hidden: u32,
     /// Which groups of experts a token may choose from.
     pub groups: GroupLimit,
+    /// What a group of experts is worth; it matters only under a limit of groups.
+    pub group_score: GroupScore,
     /// How logits become affinities.
     pub score: GateScore,
+    /// How the gate's bias takes part in the choice.
+    pub bias: BiasUse,
     /// Whether the chosen affinities are divided by their sum.
     pub normalise: bool,
     /// Factor on the chosen weights.
@@ -81,13 +149,31 @@ pub struct MoeConfig {
 pub enum GroupLimit {
     /// No limit.
     AnyGroup,
-    /// Experts lie in `n_groups` equal runs; a token picks `picked` of them by the sum of its two best biased scores.
+    /// Experts lie in `n_groups` equal runs; a token picks `picked` of them by [`MoeConfig::group_score`].
     AtMost {
         /// Equal runs of experts.
         n_groups: u32,
         /// Runs that one token may choose from.
         picked: u32,
     },
+}
+
+/// What a group of experts is worth to a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GroupScore {
+    /// The sum of its two best biased scores (DeepSeek-V3).
+    TwoBest,
+    /// Its best score (DeepSeek-V2).
+    Best,
+}
+
+/// How the gate's bias, which starts at zero, takes part in the choice of experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BiasUse {
+    /// s + b.
+    Added,
+    /// s · (1 + b): the multiplicative variant of arXiv 2408.15664, whose bias of one is our bias of zero.
+    Factor,
 }
 
 /// How the gate's logits become affinities.

@@ -8,7 +8,10 @@ mod operations;
 mod parameters;
 mod presets;
 
-pub use config::{AttentionConfig, GateScore, GroupLimit, ModelConfig, MoeConfig, MtpConfig, MtpInput};
+pub use config::{
+    AttentionConfig, BiasUse, GateScore, GroupLimit, GroupScore, ModelConfig, MoeConfig, MtpConfig, MtpInput,
+    RopeConfig,
+};
 pub use counts::{Counts, counts};
 pub use ids::{ExpertId, LayerId};
 pub use operations::{Cost, Load, Operation, OperationKind, operations, optimizer_operation, places};

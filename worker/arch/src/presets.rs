@@ -1,6 +1,9 @@
 //! Models by name.
 
-use crate::{AttentionConfig, GateScore, GroupLimit, ModelConfig, MoeConfig, MtpConfig, MtpInput};
+use crate::{
+    AttentionConfig, BiasUse, GateScore, GroupLimit, GroupScore, ModelConfig, MoeConfig, MtpConfig, MtpInput,
+    RopeConfig,
+};
 
 /// Every preset's name, the official ones first.
 pub const PRESETS: &[&str] = &["deepseek-v3", "deepseek-v2-lite", "bard", "tiny"];
@@ -31,7 +34,7 @@ fn deepseek_v3() -> ModelConfig {
             qk_nope_dim: 128,
             qk_rope_dim: 64,
             v_head_dim: 128,
-            rope_theta: 10_000.0,
+            rope: RopeConfig::plain(10_000.0),
             max_positions: 4096,
         },
         moe: MoeConfig {
@@ -40,7 +43,9 @@ fn deepseek_v3() -> ModelConfig {
             top_k: 8,
             expert_hidden: 2048,
             groups: GroupLimit::AtMost { n_groups: 8, picked: 4 },
+            group_score: GroupScore::TwoBest,
             score: GateScore::Sigmoid,
+            bias: BiasUse::Added,
             normalise: true,
             route_scale: 2.5,
         },
@@ -65,7 +70,7 @@ fn deepseek_v2_lite() -> ModelConfig {
             qk_nope_dim: 128,
             qk_rope_dim: 64,
             v_head_dim: 128,
-            rope_theta: 10_000.0,
+            rope: RopeConfig::plain(10_000.0),
             max_positions: 4096,
         },
         moe: MoeConfig {
@@ -74,7 +79,9 @@ fn deepseek_v2_lite() -> ModelConfig {
             top_k: 6,
             expert_hidden: 1408,
             groups: GroupLimit::AnyGroup,
+            group_score: GroupScore::Best,
             score: GateScore::Softmax,
+            bias: BiasUse::Added,
             normalise: false,
             route_scale: 1.0,
         },
@@ -99,7 +106,7 @@ fn bard() -> ModelConfig {
             qk_nope_dim: 32,
             qk_rope_dim: 16,
             v_head_dim: 32,
-            rope_theta: 10_000.0,
+            rope: RopeConfig::plain(10_000.0),
             max_positions: 1024,
         },
         moe: MoeConfig {
@@ -108,7 +115,9 @@ fn bard() -> ModelConfig {
             top_k: 4,
             expert_hidden: 96,
             groups: GroupLimit::AtMost { n_groups: 4, picked: 2 },
+            group_score: GroupScore::TwoBest,
             score: GateScore::Sigmoid,
+            bias: BiasUse::Added,
             normalise: true,
             route_scale: 1.0,
         },

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ds_arch::{
-    AttentionConfig, GateScore, GroupLimit, ModelConfig, MoeConfig, MtpConfig, MtpInput, gate_bias_name, parameters,
+    AttentionConfig, BiasUse, GateScore, GroupLimit, GroupScore, ModelConfig, MoeConfig, MtpConfig, MtpInput,
+    RopeConfig, gate_bias_name, parameters,
 };
 
 fn tiny(q_lora_rank: Option<u32>) -> ModelConfig {
@@ -20,7 +21,7 @@ fn tiny(q_lora_rank: Option<u32>) -> ModelConfig {
             qk_nope_dim: 16,
             qk_rope_dim: 8,
             v_head_dim: 16,
-            rope_theta: 10_000.0,
+            rope: RopeConfig::plain(10_000.0),
             max_positions: 512,
         },
         moe: MoeConfig {
@@ -29,7 +30,9 @@ fn tiny(q_lora_rank: Option<u32>) -> ModelConfig {
             top_k: 4,
             expert_hidden: 32,
             groups: GroupLimit::AtMost { n_groups: 4, picked: 2 },
+            group_score: GroupScore::TwoBest,
             score: GateScore::Sigmoid,
+            bias: BiasUse::Added,
             normalise: true,
             route_scale: 2.5,
         },

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ids = || Tensor::randint(i64::from(config.vocab_size), [b, t], (Kind::Int64, Device::Cpu));
     let mtp = (0..config.mtp.depth).map(|_| (ids(), ids())).collect();
     let microbatch = Microbatch { ids_bt: ids(), targets_bt: ids(), mtp };
-    let weights = LossWeights { token: 1e-3, mtp: 1e-4, balance: 1e-5 };
+    let weights = LossWeights { token: 1e-3, mtp: 1e-4, balance: 1e-5, ..LossWeights::default() };
     let mut gradients = Gradients::zeros(&model);
     let (mut forward_s, mut backward_s) = (0.0, 0.0);
     for i in 0..WARM_UP + MEASURED {

@@ -1,12 +1,16 @@
 //! Multi-head latent attention (arXiv 2412.19437, equations 1 to 11).
 
 use ds_arch::{AttentionConfig, ModelConfig};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::norm::rms_norm;
 use crate::parameters::Store;
 use crate::rope::Rope;
 use crate::tape::Leaf;
+
+/// Epsilon of the norms of compressed queries, keys and values, whatever the model's other norms have: released code
+/// never sets it.
+const LATENT_EPS: f64 = 1e-6;
 
 /// The attention of one layer.
 pub(crate) struct Attention {
@@ -18,11 +22,6 @@ pub(crate) struct Attention {
 impl Attention {
     pub(crate) fn new(config: &ModelConfig, layer: u32) -> Self {
         Self { config: config.attention.clone(), eps: config.norm_eps, base: format!("model.layers.{layer}") }
-    }
-
-    /// The tables that all layers share.
-    pub(crate) fn rope(config: &AttentionConfig, t: i64, kind: Kind, device: tch::Device) -> Rope {
-        Rope::new(t, config.qk_rope_dim.into(), config.rope_theta, kind, device)
     }
 
     pub(crate) fn leaves(&self, store: &Store) -> Vec<Leaf> {
@@ -42,7 +41,7 @@ impl Attention {
         let x = rms_norm(h, w[0], self.eps);
         let q = self.query(&x, &w[5..], rope);
         let (k, v) = self.key_value(&x, &w[1..4], rope);
-        let scale = f64::from(self.config.qk_dim()).powf(-0.5);
+        let scale = f64::from(self.config.qk_dim()).powf(-0.5) * self.config.rope.logit_scale();
         let o = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, true, scale, false);
         let (b, t, _) = h.size3().expect("a stream is sequences × tokens × width");
         let width = i64::from(self.config.n_heads * self.config.v_head_dim);
@@ -53,7 +52,7 @@ impl Attention {
     /// `[b, heads, t, qk]`.
     fn query(&self, x: &Tensor, w: &[&Tensor], rope: &Rope) -> Tensor {
         let q = match w {
-            [a, norm, b] => rms_norm(&x.matmul(&a.tr()), norm, self.eps).matmul(&b.tr()),
+            [a, norm, b] => rms_norm(&x.matmul(&a.tr()), norm, LATENT_EPS).matmul(&b.tr()),
             [direct] => x.matmul(&direct.tr()),
             _ => unreachable!("a query has one projection or a compressed one"),
         };
@@ -71,7 +70,7 @@ impl Attention {
         let (rank, rope_dim, nope) = (i64::from(c.kv_lora_rank), i64::from(c.qk_rope_dim), i64::from(c.qk_nope_dim));
         let parts = x.matmul(&a.tr()).split_with_sizes([rank, rope_dim], -1);
         let position = rope.rotate(&parts[1].unsqueeze(2));
-        let up = self.heads(&rms_norm(&parts[0], norm, self.eps).matmul(&b.tr()), c.qk_nope_dim + c.v_head_dim);
+        let up = self.heads(&rms_norm(&parts[0], norm, LATENT_EPS).matmul(&b.tr()), c.qk_nope_dim + c.v_head_dim);
         let up = up.split_with_sizes([nope, i64::from(c.v_head_dim)], -1);
         let mut shared = position.size();
         shared[2] = c.n_heads.into();

@@ -14,6 +14,8 @@ pub struct LossWeights {
     pub mtp: f64,
     /// On the sum of the sequence-wise balance terms over sequences and MoE layers.
     pub balance: f64,
+    /// On the sum of the balance terms of whole microbatches over microbatches and MoE layers.
+    pub batch_balance: f64,
 }
 
 /// Raw sums and the numbers of their terms.

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use crate::ModelError;
 use crate::exchange::{ExpertExchange, Route};
 use crate::feed_forward::{feed_forward, stacked_feed_forward};
-use crate::gate::{choose, loads, sequence_balance, unbiased_choices};
+use crate::gate::{Choice, Chosen, balance, choose, loads, unbiased_choices};
 use crate::norm::rms_norm;
 use crate::parameters::Store;
 use crate::tape::{Leaf, Tape, Value};
@@ -22,13 +22,16 @@ pub(crate) struct Moe {
     n_local: i64,
     layer: LayerId,
     bias: Tensor,
+    choice: Choice,
 }
 
 /// What a layer's experts did with a microbatch.
 pub(crate) struct MoeForward {
     pub(crate) hidden: (Value, Tensor),
-    pub(crate) balance: (Value, Tensor),
+    /// Sums over sequences, and of the microbatch as a whole.
+    pub(crate) balance: [(Value, Tensor); 2],
     pub(crate) load: Vec<f64>,
+    pub(crate) chosen: Chosen,
 }
 
 /// Where rows stand on their way: `order[r]` is the (token, choice) of row r; `inverse` leads back.
@@ -49,7 +52,12 @@ impl Moe {
             n_local: n_local.into(),
             layer: LayerId(layer),
             bias: Tensor::zeros([i64::from(config.moe.n_experts)], (gate_kind, device)),
+            choice: Choice::Gate,
         }
+    }
+
+    pub(crate) fn set_choice(&mut self, choice: Choice) {
+        self.choice = choice;
     }
 
     pub(crate) fn bias(&self) -> (LayerId, Tensor) {
@@ -69,27 +77,25 @@ impl Moe {
         counts: &Tensor,
         exchange: &dyn ExpertExchange,
     ) -> Result<MoeForward, ModelError> {
-        let mut experts = None;
-        let [x, weights, balance] = tape.graph(&[h], self.gate_leaves(store), |inputs, leaves| {
+        let mut chosen = None;
+        let [x, weights, of_sequences, of_all] = tape.graph(&[h], self.gate_leaves(store), |inputs, leaves| {
             let x = rms_norm(&inputs[0], &leaves[0].tensor, self.eps).view([-1, self.hidden]);
-            let chosen = choose(&self.config, &x, &leaves[1].tensor, &self.bias);
-            let balance = sequence_balance(
-                &self.config,
-                &chosen.scores,
-                &unbiased_choices(&self.config, &chosen.scores),
-                inputs[0].size()[0],
-            );
-            experts = Some(chosen.experts);
-            Ok([x, chosen.weights, balance])
+            let gate = choose(&self.config, &x, &leaves[1].tensor, &self.bias, self.choice);
+            let choices = unbiased_choices(&self.config, &gate.scores);
+            let balance = |b| balance(&self.config, &gate.scores, &choices, b);
+            let outputs = [x, gate.weights.shallow_clone(), balance(inputs[0].size()[0]), balance(1)];
+            chosen = Some(gate);
+            Ok(outputs)
         })?;
-        let experts = experts.expect("the gate has run");
-        let rows = Rc::new(self.rows(&experts, exchange)?);
+        let chosen = chosen.expect("the gate has run");
+        let experts = &chosen.experts;
+        let rows = Rc::new(self.rows(experts, exchange)?);
 
         let sent = x.1.index_select(0, &rows.tokens());
         let arrival = exchange.dispatch(&rows.route, &sent)?;
         // While rows are on their way.
         let base = self.shared(tape, store, h, &x)?;
-        let load = Vec::<f64>::try_from(loads(&self.config, &experts, counts))?;
+        let load = Vec::<f64>::try_from(loads(&self.config, experts, counts))?;
         let way = rows.clone();
         let arrived = tape.moved(x.0, arrival()?, Box::new(move |g, exchange| way.tokens_back(&g, exchange)));
 
@@ -112,7 +118,7 @@ impl Moe {
             );
             Ok([&inputs[0] + sum.view_as(&inputs[0])])
         })?;
-        Ok(MoeForward { hidden, balance, load })
+        Ok(MoeForward { hidden, balance: [of_sequences, of_all], load, chosen })
     }
 
     fn rows(&self, experts: &Tensor, exchange: &dyn ExpertExchange) -> Result<Rows, ModelError> {

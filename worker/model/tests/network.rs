@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use ds_arch::{GateScore, GroupLimit, LayerId, ModelConfig, MtpInput, gate_bias_name, parameters, preset};
 use ds_model::{
-    Gradients, IGNORED, LossWeights, Microbatch, ModelError, OneRank, StageForward, StageInput, StageModel, StagePart,
-    update_bias,
+    BiasStep, Gradients, IGNORED, LossWeights, Microbatch, ModelError, OneRank, StageForward, StageInput, StageModel,
+    StagePart, update_bias,
 };
 use tch::{Device, Kind, Tensor};
 
-const WEIGHTS: LossWeights = LossWeights { token: 0.01, mtp: 0.004, balance: 0.05 };
+const WEIGHTS: LossWeights = LossWeights { token: 0.01, mtp: 0.004, balance: 0.05, batch_balance: 0.0 };
 
 fn tiny() -> ModelConfig {
     let mut config = preset("tiny").expect("a preset");
@@ -173,7 +173,7 @@ fn a_bias_draws_tokens_away_from_full_experts() {
     let before = spread();
     for _ in 0..200 {
         let loads = forward(&model, &microbatch, None).loads;
-        update_bias(&model.biases()[0].1, &loads[0].1, 0.005);
+        update_bias(&model.biases()[0].1, &loads[0].1, BiasStep::Sign, 0.005);
     }
     assert!(spread() < before.min(1.3), "{before} before, {} after", spread());
 }

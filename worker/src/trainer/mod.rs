@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use ds_arch::LayerId;
 use ds_checkpoint::TrainState;
 use ds_data::TokenFolder;
-use ds_model::{Gradients, LossWeights, Microbatch, StageModel, update_bias};
-use ds_plan::spec::{self, BalancePolicy, PhaseSpec};
+use ds_model::{BiasStep, Gradients, LossWeights, Microbatch, StageModel, update_bias};
+use ds_plan::spec::{self, BalancePolicy, BiasRule, PhaseSpec};
 use ds_plan::{JobPlan, RankId, RankPlan, executable, learning_rate};
 use ds_proto::{Evaluation, StepMetrics};
 use tch::Tensor;
@@ -188,6 +188,8 @@ impl Trainer {
             // (λ/D) Σ_k mean_k: each of the D depths has 1/D of the targets.
             mtp: self.phase().mtp_weight / count(1),
             balance: self.plan.spec().balance.sequence_weight / f64::from(self.phase().batch),
+            batch_balance: self.plan.spec().balance.batch_weight * f64::from(self.phase().microbatch)
+                / f64::from(self.phase().batch),
         })
     }
 
@@ -235,12 +237,16 @@ impl Trainer {
     }
 
     fn update_biases(&self, all: &Statistics) {
-        let BalancePolicy::LossFree { speed, freeze_after } = self.plan.spec().balance.policy else { return };
+        let BalancePolicy::LossFree { speed, rule, freeze_after } = self.plan.spec().balance.policy else { return };
         if freeze_after.is_some_and(|after| self.n_updates >= after) {
             return;
         }
+        let step = match rule {
+            BiasRule::Sign => BiasStep::Sign,
+            BiasRule::Proportional => BiasStep::Proportional,
+        };
         for (layer, bias) in self.model.biases() {
-            update_bias(&bias, &all.loads[&layer], speed);
+            update_bias(&bias, &all.loads[&layer], step, speed);
         }
     }
 

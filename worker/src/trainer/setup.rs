@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ds_data::{TokenFolder, TokenizerChoice, prepare};
 use ds_model::{StageModel, StagePart};
-use ds_plan::spec::{ComputeType, TokenizerSpec};
+use ds_plan::spec::{BalancePolicy, ComputeType, TokenizerSpec};
 use ds_plan::{GroupKind, JobPlan, RankPlan};
 use tch::{Device, Kind};
 
@@ -92,7 +92,11 @@ pub(super) fn stage_model(plan: &JobPlan, rank: &RankPlan, device: Device) -> Re
         experts: rank.experts.clone(),
     };
     let spec = plan.spec();
-    Ok(StageModel::new(&spec.model, part, device, kind(spec.precision.compute), spec.seed)?)
+    let mut model = StageModel::new(&spec.model, part, device, kind(spec.precision.compute), spec.seed)?;
+    if spec.balance.policy == BalancePolicy::Forced {
+        model.take_turns();
+    }
+    Ok(model)
 }
 
 /// The newest whole checkpoint of the run, or where the spec says to start, or the initial weights as they are.

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ds_arch::{AttentionConfig, GateScore, GroupLimit, ModelConfig, MoeConfig, MtpConfig, MtpInput};
+use ds_arch::{
+    AttentionConfig, BiasUse, GateScore, GroupLimit, GroupScore, ModelConfig, MoeConfig, MtpConfig, MtpInput,
+    RopeConfig,
+};
 
 use super::{
     BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, JobSpec, MomentType,
@@ -34,7 +37,7 @@ pub(super) fn blank() -> JobSpec {
             dispatch: WireType::Compute,
             combine: WireType::Compute,
         },
-        balance: BalanceSpec { policy: BalancePolicy::None, sequence_weight: 0.0 },
+        balance: BalanceSpec { policy: BalancePolicy::None, sequence_weight: 0.0, batch_weight: 0.0 },
         checkpoint: CheckpointSpec { every: 0, keep: 0, folder: None, start_from: None },
         cluster: ClusterSpec {
             device: DeviceKind::Cpu,
@@ -65,7 +68,7 @@ fn model() -> ModelConfig {
             qk_nope_dim: 0,
             qk_rope_dim: 0,
             v_head_dim: 0,
-            rope_theta: 0.0,
+            rope: RopeConfig::plain(0.0),
             max_positions: 0,
         },
         moe: MoeConfig {
@@ -74,7 +77,9 @@ fn model() -> ModelConfig {
             top_k: 0,
             expert_hidden: 0,
             groups: GroupLimit::AnyGroup,
+            group_score: GroupScore::TwoBest,
             score: GateScore::Sigmoid,
+            bias: BiasUse::Added,
             normalise: false,
             route_scale: 0.0,
         },

@@ -259,6 +259,8 @@ pub struct BalanceSpec {
     pub policy: BalancePolicy,
     /// Weight α of the sequence-wise loss (arXiv 2412.19437, equations 17 to 20); 0 for none.
     pub sequence_weight: f64,
+    /// Likewise of the same loss over all tokens of a microbatch at once; 0 for none.
+    pub batch_weight: f64,
 }
 
 /// What moves the gate's bias.
@@ -266,13 +268,26 @@ pub struct BalanceSpec {
 pub enum BalancePolicy {
     /// Nothing: it stays zero.
     None,
-    /// Loss-free balancing (arXiv 2408.15664, algorithm 1): ± speed by the sign of the load error.
+    /// Nothing, and the gate chooses nothing: experts take turns, for benchmarks.
+    Forced,
+    /// Loss-free balancing (arXiv 2408.15664, algorithm 1 and its variants).
     LossFree {
         /// γ.
         speed: f64,
+        /// How the load error becomes a step.
+        rule: BiasRule,
         /// Step from which the speed is 0; none to keep moving.
         freeze_after: Option<u64>,
     },
+}
+
+/// How a load error moves a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BiasRule {
+    /// γ · sign(mean − load).
+    Sign,
+    /// γ · (mean − load) / mean; the paper does not say by what it divides.
+    Proportional,
 }
 
 /// What is kept of a run.

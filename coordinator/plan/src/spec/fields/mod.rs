@@ -23,6 +23,7 @@ pub(super) fn fields() -> impl Iterator<Item = &'static Field> + Clone {
         head::FIELDS,
         model::FIELDS,
         model::ATTENTION,
+        model::YARN,
         model::MOE,
         model::MTP,
         data::FIELDS,

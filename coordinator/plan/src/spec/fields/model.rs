@@ -2,8 +2,8 @@
 
 use ds_arch::GroupLimit;
 
-use super::words::{MTP_INPUTS, SCORES};
-use crate::spec::field::{Field, Lens, POSITIVE, field, lens, whole};
+use super::words::{BIAS_USES, GROUP_SCORES, MTP_INPUTS, SCORES};
+use crate::spec::field::{Field, Lens, NOT_NEGATIVE, POSITIVE, field, lens, whole};
 use crate::spec::kind::Kind;
 use crate::spec::value::{Value, slot};
 
@@ -40,7 +40,13 @@ pub(super) const FIELDS: &[Field] = &[
         lens!(s, at => s.model.dense_hidden),
         "Inner width of the dense feed-forward network.",
     ),
-    field("model.norm_eps", POSITIVE, lens!(s, at => s.model.norm_eps), "Epsilon of every RMSNorm.").default("1.0e-6"),
+    field(
+        "model.norm_eps",
+        POSITIVE,
+        lens!(s, at => s.model.norm_eps),
+        "Epsilon of every RMSNorm; those inside attention have 1.0e-6.",
+    )
+    .default("1.0e-6"),
     field("model.init_std", POSITIVE, lens!(s, at => s.model.init_std), "Standard deviation of initial weights.")
         .default("0.02"),
 ];
@@ -82,7 +88,7 @@ pub(super) const ATTENTION: &[Field] = &[
     field(
         "model.attention.rope_theta",
         POSITIVE,
-        lens!(s, at => s.model.attention.rope_theta),
+        lens!(s, at => s.model.attention.rope.theta),
         "Base of the rotary frequencies.",
     )
     .default("10000.0"),
@@ -92,6 +98,51 @@ pub(super) const ATTENTION: &[Field] = &[
         lens!(s, at => s.model.attention.max_positions),
         "Longest sequence, in tokens.",
     ),
+];
+
+pub(super) const YARN: &[Field] = &[
+    field(
+        "model.attention.yarn.factor",
+        POSITIVE,
+        lens!(s, at => s.model.attention.rope.factor),
+        "How many times longer sequences become; 1 for positions as they are.",
+    )
+    .default("1.0"),
+    field(
+        "model.attention.yarn.original_positions",
+        whole(1, 1 << 24),
+        lens!(s, at => s.model.attention.rope.original_positions),
+        "Longest sequence before the stretch, in tokens.",
+    )
+    .default("4096"),
+    field(
+        "model.attention.yarn.beta_fast",
+        POSITIVE,
+        lens!(s, at => s.model.attention.rope.beta_fast),
+        "Turns within the original length from which a frequency stays as it is.",
+    )
+    .default("32.0"),
+    field(
+        "model.attention.yarn.beta_slow",
+        POSITIVE,
+        lens!(s, at => s.model.attention.rope.beta_slow),
+        "Turns within the original length up to which a frequency is divided by the factor.",
+    )
+    .default("1.0"),
+    field(
+        "model.attention.yarn.mscale",
+        NOT_NEGATIVE,
+        lens!(s, at => s.model.attention.rope.mscale),
+        "Weight of the growth of cosines and sines with ln(factor).",
+    )
+    .default("1.0"),
+    field(
+        "model.attention.yarn.mscale_all_dim",
+        NOT_NEGATIVE,
+        lens!(s, at => s.model.attention.rope.mscale_all_dim),
+        "Weight of the growth of all logits with ln(factor).",
+    )
+    .default("1.0"),
 ];
 
 const N_GROUPS: Lens = Lens {
@@ -151,12 +202,26 @@ pub(super) const MOE: &[Field] = &[
     )
     .default("1"),
     field(
+        "model.moe.group_score",
+        Kind::Word(GROUP_SCORES),
+        lens!(s, at => s.model.moe.group_score),
+        "What a group of experts is worth to a token.",
+    )
+    .default("two_best"),
+    field(
         "model.moe.score",
         Kind::Word(SCORES),
         lens!(s, at => s.model.moe.score),
         "How the gate's logits become affinities.",
     )
     .default("sigmoid"),
+    field(
+        "model.moe.bias",
+        Kind::Word(BIAS_USES),
+        lens!(s, at => s.model.moe.bias),
+        "How the gate's bias takes part in the choice of experts.",
+    )
+    .default("added"),
     field(
         "model.moe.normalise",
         Kind::Flag,

@@ -1,54 +1,61 @@
 //! Number formats, and how experts are kept equally loaded.
 
-use super::words::{COMPUTE_TYPES, MOMENT_TYPES, WIRE_TYPES};
-use crate::spec::BalancePolicy;
+use super::words::{BIAS_RULES, COMPUTE_TYPES, MOMENT_TYPES, WIRE_TYPES};
 use crate::spec::field::{Field, Lens, NOT_NEGATIVE, POSITIVE, count, field, lens, word};
 use crate::spec::kind::{Kind, Word};
 use crate::spec::value::{Slot, Value, slot};
+use crate::spec::{BalancePolicy, BiasRule};
 
 const NONE: &str = "none";
+const FORCED: &str = "forced";
 const LOSS_FREE: &str = "loss_free";
 
 const POLICIES: &[Word] = &[
     word(NONE, "The gate's bias stays zero."),
-    word(LOSS_FREE, "The gate's bias moves against the sign of the load error (arXiv 2408.15664)."),
+    word(FORCED, "Experts take turns whatever the gate says, for benchmarks."),
+    word(LOSS_FREE, "The gate's bias moves against the load error (arXiv 2408.15664)."),
 ];
 
 impl Slot for BalancePolicy {
     fn value(&self) -> Value {
-        Value::Text(if matches!(self, Self::None) { NONE } else { LOSS_FREE }.to_owned())
+        let word = match self {
+            Self::None => NONE,
+            Self::Forced => FORCED,
+            Self::LossFree { .. } => LOSS_FREE,
+        };
+        Value::Text(word.to_owned())
     }
     /// Without its numbers, which are fields of their own.
     fn slot(value: Value) -> Option<Self> {
         match value.to_string().as_str() {
             NONE => Some(Self::None),
-            LOSS_FREE => Some(Self::LossFree { speed: 0.0, freeze_after: None }),
+            FORCED => Some(Self::Forced),
+            LOSS_FREE => Some(Self::LossFree { speed: 0.0, rule: BiasRule::Sign, freeze_after: None }),
             _ => None,
         }
     }
 }
 
-const SPEED: Lens = Lens {
-    get: |spec, _| match &spec.balance.policy {
-        BalancePolicy::None => Value::Null,
-        BalancePolicy::LossFree { speed, .. } => speed.value(),
-    },
-    set: |spec, _, value| match &mut spec.balance.policy {
-        BalancePolicy::None => {}
-        BalancePolicy::LossFree { speed, .. } => *speed = slot(value),
-    },
-};
+/// A number of the loss-free policy; null beside others.
+macro_rules! of_loss_free {
+    ($field:ident) => {
+        Lens {
+            get: |spec, _| match &spec.balance.policy {
+                BalancePolicy::LossFree { $field, .. } => $field.value(),
+                BalancePolicy::None | BalancePolicy::Forced => Value::Null,
+            },
+            set: |spec, _, value| {
+                if let BalancePolicy::LossFree { $field, .. } = &mut spec.balance.policy {
+                    *$field = slot(value);
+                }
+            },
+        }
+    };
+}
 
-const FREEZE_AFTER: Lens = Lens {
-    get: |spec, _| match &spec.balance.policy {
-        BalancePolicy::None => Value::Null,
-        BalancePolicy::LossFree { freeze_after, .. } => freeze_after.value(),
-    },
-    set: |spec, _, value| match &mut spec.balance.policy {
-        BalancePolicy::None => {}
-        BalancePolicy::LossFree { freeze_after, .. } => *freeze_after = slot(value),
-    },
-};
+const SPEED: Lens = of_loss_free!(speed);
+const RULE: Lens = of_loss_free!(rule);
+const FREEZE_AFTER: Lens = of_loss_free!(freeze_after);
 
 pub(super) const FIELDS: &[Field] = &[
     field(
@@ -84,6 +91,9 @@ pub(super) const FIELDS: &[Field] = &[
     field("balance.speed", POSITIVE, SPEED, "How far a bias moves in a step.")
         .default("0.001")
         .when("policy", &[LOSS_FREE]),
+    field("balance.rule", Kind::Word(BIAS_RULES), RULE, "How a load error moves a bias.")
+        .default("sign")
+        .when("policy", &[LOSS_FREE]),
     field("balance.freeze_after", count(0), FREEZE_AFTER, "Step from which biases stay; null to keep moving.")
         .nullable()
         .default("null")
@@ -95,4 +105,11 @@ pub(super) const FIELDS: &[Field] = &[
         "Weight of the sequence-wise balance loss (arXiv 2412.19437); 0 for none.",
     )
     .default("0.0001"),
+    field(
+        "balance.batch_weight",
+        NOT_NEGATIVE,
+        lens!(s, at => s.balance.batch_weight),
+        "Weight of the same loss over all tokens of a microbatch at once; 0 for none.",
+    )
+    .default("0.0"),
 ];

@@ -29,6 +29,7 @@ const SECTIONS: &[Section] = &[
     once("", "A job of dsctl."),
     once("model", "The network: a preset by name, numbers of its own, or a preset with other numbers."),
     once("model.attention", "Multi-head latent attention."),
+    once("model.attention.yarn", "Longer sequences by slower rotation (arXiv 2309.00071)."),
     once("model.moe", "The mixture of experts."),
     once("model.mtp", "Multi-token prediction."),
     once("data", "What the model learns from."),

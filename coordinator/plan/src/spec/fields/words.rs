@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use ds_arch::{GateScore, MtpInput};
+use ds_arch::{BiasUse, GateScore, GroupScore, MtpInput};
 
 use crate::spec::field::word;
 use crate::spec::kind::Word;
 use crate::spec::value::{Slot, Value};
-use crate::spec::{ComputeType, DeviceKind, MomentType, Recompute, ScheduleKind, WireType};
+use crate::spec::{BiasRule, ComputeType, DeviceKind, MomentType, Recompute, ScheduleKind, WireType};
 
 macro_rules! words {
     ($name:ident, $type:ty { $($case:ident = $word:literal: $doc:literal),* $(,)? }) => {
@@ -29,6 +29,21 @@ macro_rules! words {
 words!(SCORES, GateScore {
     Sigmoid = "sigmoid": "DeepSeek-V3.",
     Softmax = "softmax": "DeepSeek-V2.",
+});
+
+words!(GROUP_SCORES, GroupScore {
+    TwoBest = "two_best": "The sum of its two best biased scores (DeepSeek-V3).",
+    Best = "best": "Its best score (DeepSeek-V2).",
+});
+
+words!(BIAS_USES, BiasUse {
+    Added = "added": "Added to the affinity.",
+    Factor = "factor": "One more than it multiplies the affinity (arXiv 2408.15664, the multiplicative variant).",
+});
+
+words!(BIAS_RULES, BiasRule {
+    Sign = "sign": "By speed against the sign of the load error.",
+    Proportional = "proportional": "By speed times the load error, as a share of the mean load.",
 });
 
 words!(MTP_INPUTS, MtpInput {

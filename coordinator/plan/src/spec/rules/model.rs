@@ -27,6 +27,21 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
     Rule {
+        needs: &["model.attention.yarn.factor"],
+        broken: |spec, _| {
+            (spec.model.attention.rope.factor < 1.0)
+                .then(|| Wrong::new("is less than 1").hint("write how many times longer sequences become"))
+        },
+    },
+    Rule {
+        needs: &["model.attention.yarn.beta_slow", "model.attention.yarn.beta_fast"],
+        broken: |spec, _| {
+            let rope = &spec.model.attention.rope;
+            (rope.beta_slow > rope.beta_fast)
+                .then(|| Wrong::new(format!("is more than model.attention.yarn.beta_fast {}", rope.beta_fast)))
+        },
+    },
+    Rule {
         needs: &["model.moe.top_k", "model.moe.n_experts"],
         broken: |spec, _| {
             let n_experts = spec.model.moe.n_experts;

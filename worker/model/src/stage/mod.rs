@@ -1,21 +1,24 @@
 //! A stage: embedding, decoder layers, head and MTP modules, as far as a rank holds them.
 
-use ds_arch::{LayerId, ModelConfig, MtpInput};
+mod score;
+
+use ds_arch::{LayerId, ModelConfig};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::ModelError;
 use crate::attention::Attention;
 use crate::exchange::ExpertExchange;
 use crate::feed_forward::stacked_feed_forward;
-use crate::loss::{IGNORED, LossWeights, StageLosses, cross_entropy, n_targets};
+use crate::gate::Choice;
+use crate::loss::{IGNORED, LossWeights, StageLosses};
 use crate::moe::Moe;
 use crate::norm::rms_norm;
 use crate::parameters::{Gradients, StagePart, Store, StoredParameter};
 use crate::rope::Rope;
 use crate::tape::{Tape, Value};
+use crate::watch::{Seen, Watch};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
 
 /// The part of the network that one rank holds.
 pub struct StageModel {
@@ -81,6 +84,7 @@ struct Pass<'a> {
     rope: Rope,
     weights: &'a LossWeights,
     exchange: &'a dyn ExpertExchange,
+    watch: &'a mut Watch<'a>,
     seeds: Vec<(Value, Tensor)>,
     losses: StageLosses,
     loads: Vec<(LayerId, Vec<f64>)>,
@@ -126,6 +130,12 @@ impl StageModel {
         self.layers.iter().chain(&self.mtp).filter_map(|layer| layer.moe.as_ref()).map(Moe::bias).collect()
     }
 
+    /// Experts take turns from now on, whatever the gates say: for benchmarks.
+    pub fn take_turns(&mut self) {
+        let layers = self.layers.iter_mut().chain(&mut self.mtp);
+        layers.filter_map(|layer| layer.moe.as_mut()).for_each(|moe| moe.set_choice(Choice::Turns));
+    }
+
     /// Runs the stage. With all weights zero nothing is kept for backward.
     ///
     /// # Errors
@@ -139,10 +149,27 @@ impl StageModel {
         weights: &LossWeights,
         exchange: &dyn ExpertExchange,
     ) -> Result<StageForward, ModelError> {
+        self.forward_watched(input, weights, exchange, &mut |_| ())
+    }
+
+    /// [`StageModel::forward`] that shows what it sees on its way.
+    ///
+    /// # Errors
+    /// Likewise.
+    ///
+    /// # Panics
+    /// Likewise.
+    pub fn forward_watched<'a>(
+        &self,
+        input: StageInput<'_>,
+        weights: &'a LossWeights,
+        exchange: &'a dyn ExpertExchange,
+        watch: &'a mut Watch<'a>,
+    ) -> Result<StageForward, ModelError> {
         if *weights == LossWeights::default() {
-            no_grad(|| self.run(input, weights, exchange, Tape::forgetful()))
+            no_grad(|| self.run(input, weights, exchange, watch, Tape::forgetful()))
         } else {
-            self.run(input, weights, exchange, Tape::default())
+            self.run(input, weights, exchange, watch, Tape::default())
         }
     }
 
@@ -163,19 +190,20 @@ impl StageModel {
         tape.backward(seeds, input, gradients, exchange)
     }
 
-    fn run(
+    fn run<'a>(
         &self,
         input: StageInput<'_>,
-        weights: &LossWeights,
-        exchange: &dyn ExpertExchange,
+        weights: &'a LossWeights,
+        exchange: &'a dyn ExpertExchange,
+        watch: &'a mut Watch<'a>,
         tape: Tape,
     ) -> Result<StageForward, ModelError> {
         let StageInput { microbatch, hidden } = input;
         assert_eq!(hidden.is_none(), self.part.embeds, "a stage embeds or gets a stream");
         let t = microbatch.ids_bt.size()[1];
-        let rope = Attention::rope(&self.config.attention, t, self.kind, self.device);
+        let rope = Rope::new(&self.config.attention, t, self.kind, self.device);
         let (seeds, losses, loads) = Default::default();
-        let mut pass = Pass { tape, rope, weights, exchange, seeds, losses, loads };
+        let mut pass = Pass { tape, rope, weights, exchange, watch, seeds, losses, loads };
         let stream_in = hidden.map(|hidden| (pass.tape.value(), hidden));
         let input = stream_in.as_ref().map(|(value, _)| *value);
         let mut h = match stream_in {
@@ -200,6 +228,7 @@ impl StageModel {
         let [h] = pass.tape.graph(&[], vec![self.store.leaf(EMBEDDING)], |_, leaves| {
             Ok([Tensor::embedding(&leaves[0].tensor, ids_bt, -1, false, false)])
         })?;
+        (pass.watch)(Seen::Embedded(&h.1));
         Ok(h)
     }
 
@@ -214,12 +243,29 @@ impl StageModel {
         let [h] = pass.tape.graph(&[h], layer.attention.leaves(&self.store), |inputs, leaves| {
             Ok([layer.attention.forward(&inputs[0], leaves, rope)])
         })?;
-        let Some(moe) = &layer.moe else { return self.dense(layer.id, pass, &h) };
-        let done = moe.forward(&mut pass.tape, &self.store, &h, counts, pass.exchange)?;
-        let sequences = h.1.size()[0] as f64;
-        pass.losses.balance.0 += done.balance.1.double_value(&[]);
-        pass.losses.balance.1 += sequences;
-        pass.seed(&done.balance, pass.weights.balance);
+        (pass.watch)(Seen::Attended(LayerId(layer.id), &h.1));
+        let h = match &layer.moe {
+            Some(moe) => self.experts(moe, pass, &h, counts)?,
+            None => self.dense(layer.id, pass, &h)?,
+        };
+        (pass.watch)(Seen::Left(LayerId(layer.id), &h.1));
+        Ok(h)
+    }
+
+    fn experts(
+        &self,
+        moe: &Moe,
+        pass: &mut Pass<'_>,
+        h: &(Value, Tensor),
+        counts: &Tensor,
+    ) -> Result<(Value, Tensor), ModelError> {
+        let done = moe.forward(&mut pass.tape, &self.store, h, counts, pass.exchange)?;
+        (pass.watch)(Seen::Chosen(moe.layer(), &done.chosen));
+        let [of_sequences, of_all] = &done.balance;
+        pass.losses.balance.0 += of_sequences.1.double_value(&[]);
+        pass.losses.balance.1 += h.1.size()[0] as f64;
+        pass.seed(of_sequences, pass.weights.balance);
+        pass.seed(of_all, pass.weights.batch_balance);
         pass.loads.push((moe.layer(), done.load));
         Ok(done.hidden)
     }
@@ -233,75 +279,6 @@ impl StageModel {
             Ok([&inputs[0] + stacked_feed_forward(&x, &w[1].tensor, &w[2].tensor)])
         })?;
         Ok(h)
-    }
-
-    /// Final norm, head, loss, and the MTP modules.
-    fn score(&self, pass: &mut Pass<'_>, h: &(Value, Tensor), microbatch: &Microbatch) -> Result<(), ModelError> {
-        let normed = self.norm(pass, "model.norm.weight", h)?;
-        let loss = self.head(pass, &normed, &microbatch.targets_bt)?;
-        pass.losses.loss = (loss.1.double_value(&[]), n_targets(&microbatch.targets_bt));
-        pass.seed(&loss, pass.weights.token);
-
-        let reads = |plain: &(Value, Tensor), normed: &(Value, Tensor)| {
-            let (value, tensor) = match self.config.mtp.input {
-                MtpInput::PreNorm => plain,
-                MtpInput::PostNorm => normed,
-            };
-            (*value, tensor.shallow_clone())
-        };
-        let mut stream = reads(h, &normed);
-        for (layer, (ids_bt, targets_bt)) in self.mtp.iter().zip(&microbatch.mtp) {
-            let h = self.mtp_module(layer, pass, &stream, ids_bt, targets_bt)?;
-            let normed = self.norm(pass, &format!("model.layers.{}.shared_head.norm.weight", layer.id), &h)?;
-            let loss = self.head(pass, &normed, targets_bt)?;
-            pass.losses.mtp.0 += loss.1.double_value(&[]);
-            pass.losses.mtp.1 += n_targets(targets_bt);
-            pass.seed(&loss, pass.weights.mtp);
-            stream = reads(&h, &normed);
-        }
-        Ok(())
-    }
-
-    /// TRM_k(M_k [norm(Emb(t)); norm(h)]) (equations 21 and 22); the released weights put the embedding first.
-    fn mtp_module(
-        &self,
-        layer: &Layer,
-        pass: &mut Pass<'_>,
-        h: &(Value, Tensor),
-        ids_bt: &Tensor,
-        targets_bt: &Tensor,
-    ) -> Result<(Value, Tensor), ModelError> {
-        let base = format!("model.layers.{}", layer.id);
-        let mut leaves = vec![self.store.leaf(EMBEDDING)];
-        leaves.extend(["enorm", "hnorm", "eh_proj"].iter().map(|n| self.store.leaf(&format!("{base}.{n}.weight"))));
-        let eps = self.config.norm_eps;
-        let [joined] = pass.tape.graph(&[h], leaves, |inputs, w| {
-            let embedded = Tensor::embedding(&w[0].tensor, ids_bt, -1, false, false);
-            let both = [rms_norm(&embedded, &w[1].tensor, eps), rms_norm(&inputs[0], &w[2].tensor, eps)];
-            Ok([Tensor::cat(&both, -1).matmul(&w[3].tensor.tr())])
-        })?;
-        let counts = targets_bt.ne(IGNORED).reshape([-1]);
-        self.layer(layer, pass, &joined, &counts)
-    }
-
-    fn norm(&self, pass: &mut Pass<'_>, name: &str, h: &(Value, Tensor)) -> Result<(Value, Tensor), ModelError> {
-        let [normed] = pass.tape.graph(&[h], vec![self.store.leaf(name)], |inputs, w| {
-            Ok([rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps)])
-        })?;
-        Ok(normed)
-    }
-
-    /// Sum of cross-entropies.
-    fn head(
-        &self,
-        pass: &mut Pass<'_>,
-        normed: &(Value, Tensor),
-        targets_bt: &Tensor,
-    ) -> Result<(Value, Tensor), ModelError> {
-        let [loss] = pass.tape.graph(&[normed], vec![self.store.leaf(HEAD)], |inputs, w| {
-            Ok([cross_entropy(&inputs[0].matmul(&w[0].tensor.tr()), targets_bt)])
-        })?;
-        Ok(loss)
     }
 }
 

@@ -1,0 +1,94 @@
+//! The end of the last stage: final norm, head, loss, and the MTP modules.
+
+use ds_arch::MtpInput;
+use tch::Tensor;
+
+use super::{EMBEDDING, Layer, Microbatch, Pass, StageModel};
+use crate::ModelError;
+use crate::loss::{IGNORED, cross_entropy, n_targets};
+use crate::norm::rms_norm;
+use crate::tape::Value;
+use crate::watch::Seen;
+
+const HEAD: &str = "lm_head.weight";
+
+impl StageModel {
+    /// Final norm, head, loss, and the MTP modules.
+    pub(super) fn score(
+        &self,
+        pass: &mut Pass<'_>,
+        h: &(Value, Tensor),
+        microbatch: &Microbatch,
+    ) -> Result<(), ModelError> {
+        let normed = self.norm(pass, "model.norm.weight", h)?;
+        (pass.watch)(Seen::Normed { depth: 0, normed: &normed.1 });
+        let loss = self.head(pass, &normed, &microbatch.targets_bt, 0)?;
+        pass.losses.loss = (loss.1.double_value(&[]), n_targets(&microbatch.targets_bt));
+        pass.seed(&loss, pass.weights.token);
+
+        let reads = |plain: &(Value, Tensor), normed: &(Value, Tensor)| {
+            let (value, tensor) = match self.config.mtp.input {
+                MtpInput::PreNorm => plain,
+                MtpInput::PostNorm => normed,
+            };
+            (*value, tensor.shallow_clone())
+        };
+        let mut stream = reads(h, &normed);
+        for ((depth, layer), (ids_bt, targets_bt)) in (1..).zip(&self.mtp).zip(&microbatch.mtp) {
+            let h = self.mtp_module(layer, pass, &stream, ids_bt, targets_bt)?;
+            let normed = self.norm(pass, &format!("model.layers.{}.shared_head.norm.weight", layer.id), &h)?;
+            (pass.watch)(Seen::Normed { depth, normed: &normed.1 });
+            let loss = self.head(pass, &normed, targets_bt, depth)?;
+            pass.losses.mtp.0 += loss.1.double_value(&[]);
+            pass.losses.mtp.1 += n_targets(targets_bt);
+            pass.seed(&loss, pass.weights.mtp);
+            stream = reads(&h, &normed);
+        }
+        Ok(())
+    }
+
+    /// TRM_k(M_k [norm(Emb(t)); norm(h)]) (equations 21 and 22); the released weights put the embedding first.
+    fn mtp_module(
+        &self,
+        layer: &Layer,
+        pass: &mut Pass<'_>,
+        h: &(Value, Tensor),
+        ids_bt: &Tensor,
+        targets_bt: &Tensor,
+    ) -> Result<(Value, Tensor), ModelError> {
+        let base = format!("model.layers.{}", layer.id);
+        let mut leaves = vec![self.store.leaf(EMBEDDING)];
+        leaves.extend(["enorm", "hnorm", "eh_proj"].iter().map(|n| self.store.leaf(&format!("{base}.{n}.weight"))));
+        let eps = self.config.norm_eps;
+        let [joined] = pass.tape.graph(&[h], leaves, |inputs, w| {
+            let embedded = Tensor::embedding(&w[0].tensor, ids_bt, -1, false, false);
+            let both = [rms_norm(&embedded, &w[1].tensor, eps), rms_norm(&inputs[0], &w[2].tensor, eps)];
+            Ok([Tensor::cat(&both, -1).matmul(&w[3].tensor.tr())])
+        })?;
+        let counts = targets_bt.ne(IGNORED).reshape([-1]);
+        self.layer(layer, pass, &joined, &counts)
+    }
+
+    fn norm(&self, pass: &mut Pass<'_>, name: &str, h: &(Value, Tensor)) -> Result<(Value, Tensor), ModelError> {
+        let [normed] = pass.tape.graph(&[h], vec![self.store.leaf(name)], |inputs, w| {
+            Ok([rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps)])
+        })?;
+        Ok(normed)
+    }
+
+    /// Sum of cross-entropies.
+    fn head(
+        &self,
+        pass: &mut Pass<'_>,
+        normed: &(Value, Tensor),
+        targets_bt: &Tensor,
+        depth: u32,
+    ) -> Result<(Value, Tensor), ModelError> {
+        let [loss] = pass.tape.graph(&[normed], vec![self.store.leaf(HEAD)], |inputs, w| {
+            let logits = inputs[0].matmul(&w[0].tensor.tr());
+            (pass.watch)(Seen::Logits { depth, logits: &logits });
+            Ok([cross_entropy(&logits, targets_bt)])
+        })?;
+        Ok(loss)
+    }
+}
