@@ -1,5 +1,5 @@
 # The two commands are `make quickstart` and `make test`; both do all set-up themselves, and cost seconds the second time.
-.PHONY: quickstart test build setup lint light sim-cases help
+.PHONY: quickstart test build setup lint light sim-cases parity help
 .DEFAULT_GOAL := help
 
 CARGO := cargo
@@ -10,6 +10,7 @@ help:
 	@echo "make test         set up, build, and run every test"
 	@echo "make build        target/release/dsctl and target/release/ds-worker"
 	@echo "make light        build and test all that needs no LibTorch"
+	@echo "make parity       compare with other implementations; GOLDEN_DIR=DIR for data of your own"
 	@echo "make lint         formatting and clippy, warnings denied"
 
 setup:
@@ -42,6 +43,10 @@ light:
 # Flow simulations of a folder, against what other simulators found: make sim-cases SIM_CASES=DIR
 sim-cases:
 	@SIM_CASES=$(SIM_CASES) $(CARGO) test --release -p ds-topology --test sim_cases
+
+# The product against what other implementations computed: make parity [GOLDEN_DIR=DIR]
+parity: setup
+	@$(if $(GOLDEN_DIR),GOLDEN_DIR=$(abspath $(GOLDEN_DIR))) $(CARGO) test --quiet --release -p ds-tests --test parity
 
 lint: setup
 	@$(CARGO) fmt --all --check

@@ -25,6 +25,7 @@ mod source;
 mod tests;
 mod tokenizer;
 pub mod trigram;
+mod vocabulary;
 mod writer;
 
 pub use error::DataError;
@@ -32,3 +33,4 @@ pub use folder::TokenFolder;
 pub use order::Order;
 pub use prepare::{Progress, prepare};
 pub use tokenizer::TokenizerChoice;
+pub use vocabulary::Vocabulary;

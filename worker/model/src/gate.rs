@@ -91,9 +91,9 @@ pub fn unbiased_choices(moe: &MoeConfig, scores: &Tensor) -> Tensor {
 /// way).
 pub fn balance(moe: &MoeConfig, scores: &Tensor, choices: &Tensor, b: i64) -> Tensor {
     let (k, e) = (i64::from(moe.top_k), i64::from(moe.n_experts));
-    let sequences = scores.view([b, -1, e]);
+    let sequences = scores.reshape([b, -1, e]);
     let t = sequences.size()[1];
-    let top = choices.view([b, t * k]);
+    let top = choices.reshape([b, t * k]);
     let ones = Tensor::ones_like(&top).to_kind(scores.kind());
     let counts = Tensor::zeros([b, e], (scores.kind(), scores.device())).scatter_add(1, &top, &ones);
     let shares = &sequences / sequences.sum_dim_intlist([-1_i64].as_slice(), true, None::<Kind>);

@@ -26,6 +26,11 @@ impl Rope {
         Self { cos: pair(angles.cos(), angles.cos()), sin: pair(-angles.sin(), angles.sin()) }
     }
 
+    /// Positions from 0.
+    pub fn n_positions(&self) -> i64 {
+        self.cos.size()[0]
+    }
+
     /// Cosines and sines of every position and pair, `[t, rope / 2]` each.
     pub fn tables(&self) -> (Tensor, Tensor) {
         let pairs = |all: &Tensor| all.squeeze_dim(1).slice(-1, 1, None::<i64>, 2);

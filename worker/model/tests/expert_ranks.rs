@@ -11,7 +11,7 @@ use ds_model::{
 };
 use tch::{Device, Kind, Tensor};
 
-const WEIGHTS: LossWeights = LossWeights { token: 0.01, mtp: 0.004, balance: 0.05 };
+const WEIGHTS: LossWeights = LossWeights { token: 0.01, mtp: 0.004, balance: 0.05, batch_balance: 0.0 };
 
 /// A rank's end of a meeting: one channel to each rank and one from each.
 struct Seat {
