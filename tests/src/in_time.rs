@@ -32,7 +32,7 @@ pub fn in_time<T>(n_steps: u64, mut scene: impl FnMut(u64) -> Result<T, TooLate>
 pub fn running_at(launched: Launched, home: &Path, step: u64) -> Result<Launched, TooLate> {
     let has_ended = || has_ended(launched.pid());
     wait_until("the step", || has_ended() || steps(home).last().is_some_and(|&last| last >= step));
-    if has_ended() { Err(too_late(launched)) } else { Ok(launched) }
+    if has_ended() { Err(too_late(launched, home)) } else { Ok(launched) }
 }
 
 /// Kills a rank without warning.
@@ -49,10 +49,25 @@ pub fn kill_rank(home: &Path, rank: u32) -> Result<(), TooLate> {
 ///
 /// # Panics
 /// When it has not ended well.
-pub fn too_late(launched: Launched) -> TooLate {
+pub fn too_late(launched: Launched, home: &Path) -> TooLate {
+    ended_well(launched, home);
+    TooLate
+}
+
+/// Waits for the end of a job, however long it is, as long as it takes steps; what it said.
+///
+/// # Panics
+/// When it has not ended well.
+pub fn ended_well(launched: Launched, home: &Path) -> String {
+    let newest = || (steps(home).len(), steps(home).last().copied());
+    let mut seen = newest();
+    while !has_ended(launched.pid()) {
+        wait_until("the next step or the end", || has_ended(launched.pid()) || newest() != seen);
+        seen = newest();
+    }
     let (status, talk) = launched.wait();
     assert!(status.success(), "{talk}");
-    TooLate
+    talk
 }
 
 /// Whether the newest job of a home has taken its last step.

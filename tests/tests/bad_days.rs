@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ds_tests::in_time::{TooLate, in_time, running_at};
+use ds_tests::in_time::{TooLate, ended_well, in_time, running_at};
 use ds_tests::job::Job;
 use ds_tests::launch::{Coordinator, Launched, checkpoints, newest_tensors, run_folder, summary, wait_until, workers};
 use ds_tests::not_run;
@@ -19,11 +19,9 @@ fn job(folder: &Path, n_steps: u64) -> Job {
 
 /// Goes on with the job in `home`, whose weights at the end are those of a run that nothing happened to.
 fn assert_goes_on_to_the_same_weights(job: &Job, folder: &Path, home: &Path) {
-    let (status, talk) = Launched::resume(home).wait();
-    assert!(status.success(), "{talk}");
+    ended_well(Launched::resume(home), home);
     let whole = folder.join("whole");
-    let (status, talk) = Launched::start(job, &whole).wait();
-    assert!(status.success(), "{talk}");
+    ended_well(Launched::start(job, &whole), &whole);
     assert!(newest_tensors(&whole) == newest_tensors(home), "the weights differ after the resume");
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ds_tests::in_time::{TooLate, in_time, is_done, kill_rank, running_at, too_late};
+use ds_tests::in_time::{TooLate, ended_well, in_time, is_done, kill_rank, running_at, too_late};
 use ds_tests::job::Job;
 use ds_tests::launch::{Coordinator, Launched, newest_tensors, run_folder, summary, wait_until, workers};
 
@@ -26,8 +26,7 @@ fn pick(seed: u64, n: u64) -> u64 {
 /// The weights in `broken` are those of a run of `job` that nothing happened to.
 fn assert_same_weights(job: &Job, folder: &Path, broken: &Path, n_steps: u64) {
     let whole = folder.join("whole");
-    let (status, talk) = Launched::start(job, &whole).wait();
-    assert!(status.success(), "{talk}");
+    ended_well(Launched::start(job, &whole), &whole);
     let ((step, expected), (_, got)) = (newest_tensors(&whole), newest_tensors(broken));
     assert_eq!(step, n_steps);
     assert_eq!(expected.keys().collect::<Vec<_>>(), got.keys().collect::<Vec<_>>());
@@ -42,8 +41,7 @@ fn kill_a_worker(seed: u64, n_steps: u64) -> Result<(), TooLate> {
     let launched = running_at(Launched::start(&job, &home), &home, 2 + pick(seed, 16))?;
     let victim = pick(seed + 100, 4) as u32;
     let killed = kill_rank(&home, victim);
-    let (status, talk) = launched.wait();
-    assert!(status.success(), "{talk}");
+    let talk = ended_well(launched, &home);
     // One that was killed when it had said that it is done is missed by nobody.
     if killed.is_err() || summary(&home)["restarts"] == 0 {
         return Err(TooLate);
@@ -65,15 +63,14 @@ fn kill_the_coordinator(seed: u64, n_steps: u64) -> Result<(), TooLate> {
     let folder = tempfile::tempdir().expect("a folder");
     let (home, job) = (folder.path().join("broken"), job(folder.path(), seed, n_steps));
     let launched = running_at(Launched::start(&job, &home), &home, 2 + pick(seed, 16))?;
-    let Some(Coordinator { address, .. }) = Coordinator::of(&home) else { return Err(too_late(launched)) };
+    let Some(Coordinator { address, .. }) = Coordinator::of(&home) else { return Err(too_late(launched, &home)) };
     launched.kill();
     wait_until("the end of every worker", || workers(&address).is_empty());
     assert!(run_folder(&home).is_some());
     if is_done(&home) {
         return Err(TooLate);
     }
-    let (status, talk) = Launched::resume(&home).wait();
-    assert!(status.success(), "{talk}");
+    ended_well(Launched::resume(&home), &home);
     assert_same_weights(&job, folder.path(), &home, n_steps);
     Ok(())
 }
