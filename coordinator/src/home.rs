@@ -48,7 +48,7 @@ pub enum HomeError {
     Taken {
         /// The home.
         path: PathBuf,
-        /// What it says of itself.
+        /// What it says of itself; nothing if it is only just coming or going, or somebody only looks at the home.
         running: Option<Box<Running>>,
     },
 }
@@ -120,23 +120,47 @@ impl Home {
     }
 }
 
-/// The coordinator that holds a home, if one does. A file that a killed one left behind does not count.
-pub fn running(home: &Path) -> Option<Running> {
-    let lock = File::open(home.join("coordinator.lock")).ok()?;
-    match lock.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => said(home),
-        _ => None,
+/// Keeps coordinators out of a home where none is, while somebody looks at what lies there.
+#[derive(Debug)]
+pub struct Look {
+    _lock: Option<File>,
+}
+
+impl Look {
+    /// None while a coordinator has the home, be it one that is only just coming or going.
+    pub fn take(home: &Path) -> Option<Self> {
+        // Where there is no lock, no coordinator ever was.
+        let Ok(lock) = File::open(lock_path(home)) else { return Some(Self { _lock: None }) };
+        match lock.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => None,
+            _ => Some(Self { _lock: Some(lock) }),
+        }
     }
 }
 
+/// The coordinator that holds a home, if one does. A file that a killed one left behind does not count.
+pub fn running(home: &Path) -> Option<Running> {
+    match Look::take(home) {
+        None => said(home),
+        Some(_) => None,
+    }
+}
+
+fn lock_path(home: &Path) -> PathBuf {
+    home.join("coordinator.lock")
+}
+
 fn lock(home: &Path) -> Result<File, HomeError> {
-    let path = home.join("coordinator.lock");
+    let path = lock_path(home);
     let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = open.map_err(failed(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(HomeError::Taken { path: home.to_owned(), running: said(home).map(Box::new) })
+            // Those who look share the lock, and what lies there then is the word of a dead one.
+            let has_coordinator = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+            let running = if has_coordinator { said(home).map(Box::new) } else { None };
+            Err(HomeError::Taken { path: home.to_owned(), running })
         }
         Err(TryLockError::Error(source)) => Err(HomeError::Io { path, source }),
     }
@@ -239,6 +263,20 @@ mod tests {
         let words = "a coordinator runs there already at http://127.0.0.1:7, process";
         assert!(refusal.contains(words), "{refusal}");
         assert_eq!(running(folder.path()).unwrap().token, home.token());
+    }
+
+    #[test]
+    fn who_looks_keeps_coordinators_out_and_is_not_taken_for_the_dead_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::take(folder.path()).unwrap();
+        home.announce("http://127.0.0.1:7").unwrap();
+        assert!(Look::take(folder.path()).is_none());
+        drop(home);
+        let looks = [Look::take(folder.path()).unwrap(), Look::take(folder.path()).unwrap()];
+        let refusal = Home::take(folder.path()).unwrap_err();
+        assert!(matches!(refusal, HomeError::Taken { running: None, .. }), "{refusal}");
+        drop(looks);
+        Home::take(folder.path()).unwrap();
     }
 
     #[test]

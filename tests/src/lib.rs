@@ -3,6 +3,7 @@
 #[cfg(feature = "train")]
 pub mod ranks;
 
+pub mod in_time;
 pub mod job;
 pub mod launch;
 pub mod programs;

@@ -112,7 +112,7 @@ fn over_tcp(n_ranks: usize) -> Vec<Endpoint> {
         .map(|(rank, listener)| Peer { rank, addresses: listener.addresses().to_vec() })
         .collect();
     let peers = &peers;
-    let deadline = now() + Duration::from_secs(30);
+    let deadline = now() + Duration::from_secs(120);
     thread::scope(|scope| {
         let join = |(rank, listener): (u32, Listener)| {
             scope.spawn(move || listener.connect(RankId(rank), peers, "token", 1, deadline).expect("peers are there"))

@@ -9,7 +9,7 @@ use super::failure::{Fault, FaultKind};
 use super::{Effect, RankRun, Time};
 
 /// Ranks that are said to have failed are not told to end for so long, so that their own last words are heard.
-pub(super) const HOLD_BACK: Duration = Duration::from_secs(1);
+pub(super) const HOLD_BACK: Duration = Duration::from_secs(2);
 /// Between the signal to end and the kill.
 pub(super) const END_GRACE: Duration = Duration::from_secs(1);
 /// An attempt that is to end has ended after this, whatever is still silent.

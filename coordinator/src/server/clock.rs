@@ -1,6 +1,6 @@
 //! The time, for the shell around the state machine.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -25,8 +25,8 @@ impl Clock {
         self.start_time + self.start.elapsed()
     }
 
-    /// When that will be; at least `pause` from now.
-    pub(super) fn at(&self, time: Time, pause: Duration) -> Instant {
-        (self.start + time.since(self.start_time)).max(Instant::now() + pause)
+    /// When that is.
+    pub(super) fn at(&self, time: Time) -> Instant {
+        self.start + time.since(self.start_time)
     }
 }

@@ -16,7 +16,7 @@ mod watch_stream;
 mod wire;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,13 +26,13 @@ use ds_proto::v1::ranks_server::RanksServer;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::service::InterceptorLayer;
 use tonic::transport::server::TcpIncoming;
 
 pub use error::ServerError;
 
-use crate::home::Home;
+use crate::home::{Home, HomeError};
 use crate::runs::{LogBook, Runs};
 use crate::store::Store;
 use door::{Door, INBOX_MAX, Message};
@@ -45,7 +45,10 @@ const PROBE_MAX: Duration = Duration::from_secs(15);
 /// Ranks that end with the coordinator have this long.
 const END_RANKS_MAX: Duration = Duration::from_secs(10);
 /// Streams that end with the coordinator have this long; then they are cut off.
-const END_STREAMS_MAX: Duration = Duration::from_secs(1);
+const END_STREAMS_MAX: Duration = Duration::from_secs(5);
+/// Somebody who only looks at a home holds it for an instant, and a coordinator that ends a little longer.
+const TAKE_EVERY: Duration = Duration::from_millis(50);
+const TAKES_MAX: usize = 600;
 
 /// What a coordinator needs to know.
 #[derive(Clone, Debug)]
@@ -75,7 +78,7 @@ pub struct Server {
 /// # Errors
 /// When the home, the state or the address cannot be had.
 pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
-    let home = Home::take(&config.home)?;
+    let home = take(&config.home).await?;
     let (listener, address) = socket::listen(config.listen).await?;
     let store = Store::open(&home.state())?;
     let runs = Runs::new(home.runs());
@@ -101,6 +104,17 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
     let serving = serve(listener, home.token(), door)?;
     home.announce(&socket::url(address))?;
     Ok(Server { address, home, inbox, closing, owner, serving, logs })
+}
+
+/// The home, as soon as nobody has it who is about to leave.
+async fn take(path: &Path) -> Result<Home, HomeError> {
+    for _ in 1..TAKES_MAX {
+        match Home::take(path) {
+            Err(HomeError::Taken { running: None, .. }) => sleep(TAKE_EVERY).await,
+            taken => return taken,
+        }
+    }
+    Home::take(path)
 }
 
 impl Server {

@@ -1,25 +1,44 @@
 //! Those whom the tests play: a node agent and ranks that train nothing.
 
+use std::time::Duration;
+
 use ds_proto::v1;
 use ds_proto::v1::node_agents_client::NodeAgentsClient;
 use ds_proto::v1::ranks_client::RanksClient;
 use ds_proto::v1::{node_order, node_report, rank_order, rank_report};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::world::{PATIENCE, World};
 
+const HEARTBEAT: Duration = Duration::from_millis(250);
+
+/// Shows that it lives until it is dropped.
 pub(crate) struct Node {
     reports: mpsc::Sender<v1::NodeReport>,
     orders: Streaming<v1::NodeOrder>,
 }
 
+/// Shows that it lives until it is dropped.
 pub(crate) struct Rank {
     pub(crate) rank: u32,
     reports: mpsc::Sender<v1::RankReport>,
     orders: Streaming<v1::RankOrder>,
+}
+
+/// Says something every now and then, as long as somebody else holds the stream.
+fn beat<T: Clone + Send + 'static>(reports: &mpsc::Sender<T>, heartbeat: T) {
+    let reports = reports.downgrade();
+    tokio::spawn(async move {
+        while let Some(reports) = reports.upgrade() {
+            // One that has no room is heard enough.
+            let _ = reports.try_send(heartbeat.clone());
+            drop(reports);
+            sleep(HEARTBEAT).await;
+        }
+    });
 }
 
 pub(crate) fn registration(name: &str) -> v1::NodeRegister {
@@ -40,6 +59,7 @@ impl Node {
         reports.send(first).await.unwrap();
         let mut client = NodeAgentsClient::with_interceptor(world.channel().await, world.interceptor());
         let orders = client.attach(ReceiverStream::new(outbox)).await?.into_inner();
+        beat(&reports, v1::NodeReport { report: Some(node_report::Report::Heartbeat(v1::NodeHeartbeat {})) });
         Ok(Self { reports, orders })
     }
 
@@ -95,6 +115,7 @@ impl Rank {
         reports.send(first).await.unwrap();
         let mut client = RanksClient::with_interceptor(world.channel().await, world.interceptor());
         let orders = client.attach(ReceiverStream::new(outbox)).await?.into_inner();
+        beat(&reports, v1::RankReport { report: Some(rank_report::Report::Heartbeat(v1::RankHeartbeat { step: 0 })) });
         Ok(Self { rank, reports, orders })
     }
 
@@ -150,8 +171,16 @@ impl Rank {
         }
     }
 
-    pub(crate) async fn finish(&self, step: u64) {
-        self.say(rank_report::Report::Finished(v1::RankFinished { step, stopped: false })).await;
+    /// Says its last word, and leaves when the coordinator has heard it.
+    pub(crate) async fn leave(self, last: rank_report::Report) {
+        self.say(last).await;
+        let Self { reports, mut orders, .. } = self;
+        drop(reports);
+        while let Ok(Some(_)) = timeout(PATIENCE, orders.message()).await.expect("the coordinator hears it") {}
+    }
+
+    pub(crate) async fn finish(self, step: u64) {
+        self.leave(rank_report::Report::Finished(v1::RankFinished { step, stopped: false })).await;
     }
 }
 
@@ -173,7 +202,7 @@ pub(crate) async fn train(world: &World, starts: &[v1::StartRank], resumed_step:
 }
 
 /// Every rank is done and its process ends well.
-pub(crate) async fn finish(node: &Node, starts: &[v1::StartRank], ranks: &[Rank], step: u64) {
+pub(crate) async fn finish(node: &Node, starts: &[v1::StartRank], ranks: Vec<Rank>, step: u64) {
     for rank in ranks {
         rank.finish(step).await;
     }

@@ -34,7 +34,7 @@ async fn a_job_is_started_trained_and_summed_up() {
     ranks[0].say(rank_report::Report::Evaluation(evaluation)).await;
     let folder = world.run(&job).join("checkpoints/step-00000003").display().to_string();
     ranks[0].say(rank_report::Report::Checkpoint(v1::CheckpointSaved { step: 3, folder, seconds: 0.1 })).await;
-    finish(&node, &starts, &ranks, 3).await;
+    finish(&node, &starts, ranks, 3).await;
     let events = world.watch(&job, 0).await;
     let Some(Event::Job(last)) = events.last() else { panic!("the last word is the job, not {:?}", events.last()) };
     assert_eq!((last.state(), last.step, last.restarts), (JobState::Done, 3, 0));
@@ -81,16 +81,14 @@ async fn a_rank_that_dies_ends_the_attempt_and_the_next_one_repeats_its_steps() 
     let starts = node.starts(2).await;
     let ranks = train(&world, &starts, 0).await;
     ranks[0].steps(1, 1..=3).await;
-    while world.job(&job).await.step < 3 {
-        tokio::task::yield_now().await;
-    }
+    world.until(&job, |job| job.step == 3).await;
     node.exited(&starts[1], None, Some(9)).await;
     node.exited(&starts[0], Some(1), None).await;
     let again = node.starts(2).await;
     assert!(again.iter().all(|start| start.attempt == 2), "{again:?}");
     let ranks = train(&world, &again, 1).await;
     ranks[0].steps(2, 2..=4).await;
-    finish(&node, &again, &ranks, 4).await;
+    finish(&node, &again, ranks, 4).await;
     let events = world.watch(&job, 0).await;
     let steps: Vec<(u64, u32)> = events
         .iter()

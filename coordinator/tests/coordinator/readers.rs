@@ -19,13 +19,11 @@ async fn a_watcher_who_comes_late_is_told_everything_once() {
     let starts = node.starts(1).await;
     let ranks = train(&world, &starts, 0).await;
     ranks[0].steps(1, 1..=2).await;
-    while world.job(&job).await.step < 2 {
-        tokio::task::yield_now().await;
-    }
+    world.until(&job, |job| job.step == 2).await;
     let request = v1::WatchRequest { job: job.clone(), from_step: 0 };
     let mut stream = world.jobs().await.watch(request).await.unwrap().into_inner();
     ranks[0].steps(1, 3..=4).await;
-    finish(&node, &starts, &ranks, 4).await;
+    finish(&node, &starts, ranks, 4).await;
     let mut events = Vec::new();
     while let Some(event) = timeout(PATIENCE, stream.message()).await.expect("it ends").unwrap() {
         events.extend(event.event);
@@ -59,7 +57,7 @@ async fn what_ranks_print_can_be_read_while_they_run_and_afterwards() {
     assert_eq!((chunk.rank, chunk.attempt, &chunk.lines[..]), (0, 1, &["one".to_owned(), "two".to_owned()][..]));
     node.prints(&starts[1], &["three"]).await;
     ranks[0].steps(1, 1..=1).await;
-    finish(&node, &starts, &ranks, 1).await;
+    finish(&node, &starts, ranks, 1).await;
     let mut rest = Vec::new();
     while let Some(chunk) = timeout(PATIENCE, follower.message()).await.expect("it ends with the job").unwrap() {
         rest.extend(chunk.lines);

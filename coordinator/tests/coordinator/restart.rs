@@ -14,7 +14,7 @@ async fn jobs_and_metrics_outlive_the_coordinator() {
     let starts = node.starts(1).await;
     let ranks = train(&world, &starts, 0).await;
     ranks[0].steps(1, 1..=2).await;
-    finish(&node, &starts, &ranks, 2).await;
+    finish(&node, &starts, ranks, 2).await;
     let before = world.watch(&done, 0).await;
     drop(node);
     let world = world.restart().await;
@@ -32,17 +32,15 @@ async fn a_job_that_runs_goes_on_under_the_next_coordinator() {
     let starts = node.starts(1).await;
     let ranks = train(&world, &starts, 0).await;
     ranks[0].steps(1, 1..=1).await;
-    while world.job(&job).await.step < 1 {
-        tokio::task::yield_now().await;
-    }
+    world.until(&job, |job| job.step == 1).await;
     let world = world.restart().await;
     assert_eq!(world.server.token(), token);
     let running = v1::RunningRank { job: job.clone(), attempt: 1, rank: 0, pid: 100 };
     let register = v1::NodeRegister { running: vec![running], ..registration("alpha") };
     let node = Node::attach(&world, register).await.unwrap();
-    let ranks = [Rank::attach(&world, &starts[0]).await.unwrap()];
+    let ranks = vec![Rank::attach(&world, &starts[0]).await.unwrap()];
     ranks[0].steps(1, 2..=3).await;
-    finish(&node, &starts, &ranks, 3).await;
+    finish(&node, &starts, ranks, 3).await;
     world.watch(&job, 0).await;
     let job = world.job(&job).await;
     assert_eq!((job.state(), job.attempt, job.step), (JobState::Done, 1, 3));

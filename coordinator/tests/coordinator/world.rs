@@ -7,11 +7,17 @@ use ds_coordinator::server::{self, Server, ServerConfig};
 use ds_proto::TokenInterceptor;
 use ds_proto::v1;
 use ds_proto::v1::jobs_client::JobsClient;
+use tokio::time::{sleep, timeout};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
 /// Longer than anything takes on a machine with other work to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Between two looks at what gives no event to wait for.
+pub(crate) async fn pause() {
+    sleep(Duration::from_millis(10)).await;
+}
 
 pub(crate) type Carrier = InterceptedService<Channel, TokenInterceptor>;
 pub(crate) type Jobs = JobsClient<Carrier>;
@@ -107,12 +113,24 @@ cluster: {{ device: cpu }}
         self.jobs().await.get(request).await.unwrap().into_inner()
     }
 
+    /// Waits until a job looks so.
+    pub(crate) async fn until(&self, job: &str, is_so: impl Fn(&v1::Job) -> bool) {
+        let mut jobs = self.jobs().await;
+        let so = async {
+            let request = v1::JobRequest { job: job.to_owned() };
+            while !is_so(jobs.get(request.clone()).await.unwrap().get_ref()) {
+                pause().await;
+            }
+        };
+        timeout(PATIENCE, so).await.expect("the job comes to look so");
+    }
+
     /// All that a watcher is told until the stream ends.
     pub(crate) async fn watch(&self, job: &str, from_step: u64) -> Vec<v1::watch_event::Event> {
         let request = v1::WatchRequest { job: job.to_owned(), from_step };
         let mut stream = self.jobs().await.watch(request).await.unwrap().into_inner();
         let mut events = Vec::new();
-        while let Some(event) = tokio::time::timeout(PATIENCE, stream.message()).await.expect("it ends").unwrap() {
+        while let Some(event) = timeout(PATIENCE, stream.message()).await.expect("it ends").unwrap() {
             events.extend(event.event);
         }
         events

@@ -56,7 +56,8 @@ fn a_node_agent_that_ends_at_once_ends_the_launch_with_its_last_words() {
 #[test]
 fn a_launch_that_is_interrupted_leaves_no_process() {
     let place = Place::new();
-    place.fake_worker("echo $$ > agent.pid; exec sleep 1000");
+    // Whole or not at all.
+    place.fake_worker("echo $$ > agent.draft && mv agent.draft agent.pid && exec sleep 1000");
     let mut launch =
         place.command(&["launch", "job.yaml"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("the agent", || place.path("agent.pid").is_file());
@@ -91,11 +92,11 @@ fn a_job_in_the_background_is_accepted_and_can_be_cancelled() {
 
 #[expect(clippy::disallowed_methods, reason = "the tests wait for real processes")]
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..1500 {
+    for _ in 0..6000 {
         if done() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    panic!("{what} did not come in 30 s");
+    panic!("{what} did not come in 120 s");
 }

@@ -73,11 +73,12 @@ impl Place {
         serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {said:?}"))
     }
 
-    /// A program that takes the place of ds-worker.
+    /// A program that takes the place of ds-worker. Another process writes it: a process that another test starts at
+    /// this moment may hold copies of all that this one has open, and a program that somebody may write cannot be run.
     pub(crate) fn fake_worker(&self, script: &str) {
-        use std::os::unix::fs::PermissionsExt as _;
-        self.write("ds-worker", &format!("#!/bin/sh\n{script}\n"));
-        fs::set_permissions(self.path("ds-worker"), fs::Permissions::from_mode(0o755)).unwrap();
+        self.write("ds-worker.sh", &format!("#!/bin/sh\n{script}\n"));
+        let [from, to] = ["ds-worker.sh", "ds-worker"].map(|name| self.path(name));
+        assert!(Command::new("install").args(["-m", "755"]).args([from, to]).status().unwrap().success());
     }
 }
 

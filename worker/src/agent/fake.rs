@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use ds_proto::v1::node_agents_server::{NodeAgents, NodeAgentsServer};
@@ -19,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) const TOKEN: &str = "swordfish";
 
 /// Longer than anything takes on a machine with other work to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where streams arrive, for as long as it lives.
 pub(crate) struct Fake {
@@ -43,9 +44,27 @@ impl Fake {
         Self::start_at(([127, 0, 0, 1], 0).into()).await
     }
 
+    /// Where another one can be when this one has ended. The port lies below those that the system gives to whoever asks
+    /// for any (`ip_local_port_range`, 32768 and up): whoever calls it meanwhile could otherwise be given that very port
+    /// and reach itself, or another test.
+    pub(crate) async fn lasting() -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let first = 10_000 + (std::process::id() % 9_000) as u16;
+        loop {
+            let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 1_000;
+            match TcpListener::bind(("127.0.0.1", port)).await {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+                listener => return Self::serve(listener.unwrap()),
+            }
+        }
+    }
+
     /// Where an earlier one was.
     pub(crate) async fn start_at(address: SocketAddr) -> Self {
-        let listener = timeout(PATIENCE, listener(address)).await.expect("the address is free");
+        Self::serve(timeout(PATIENCE, listener(address)).await.expect("the address is free"))
+    }
+
+    fn serve(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let (node_sender, nodes) = mpsc::channel(4);
         let (rank_sender, ranks) = mpsc::channel(4);

@@ -16,9 +16,10 @@ use super::words::{Order, Report, SessionEnd};
 use super::{Identity, Outcome};
 
 /// Until the job says otherwise: a rank is started by a coordinator that is there.
-const GRACE_BEFORE_CONFIGURE: Duration = Duration::from_secs(10);
-/// A last report is on its way for no longer than this.
-const FLUSH_MAX: Duration = Duration::from_secs(1);
+const GRACE_BEFORE_CONFIGURE: Duration = Duration::from_secs(30);
+/// A last report is on its way for no longer than this. The coordinator must hear a rank's own words before its node
+/// tells that the process has ended, also when it lacks a core for a while.
+const FLUSH_MAX: Duration = Duration::from_secs(10);
 
 /// The async side of a rank, from its first contact to the end of its training thread.
 pub(super) struct Life {

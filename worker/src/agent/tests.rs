@@ -152,7 +152,7 @@ async fn a_failure_names_the_rank_that_is_to_blame() {
 
 #[tokio::test]
 async fn a_rank_that_loses_its_coordinator_registers_again_and_repeats_what_was_not_answered() {
-    let mut fake = Fake::start().await;
+    let mut fake = Fake::lasting().await;
     let rank = start(&fake, |link| match until_go(&link) {
         Ok(()) => SessionEnd::Finished { step: 0 },
         Err(orphaned) => failed(&orphaned),
@@ -162,8 +162,9 @@ async fn a_rank_that_loses_its_coordinator_registers_again_and_repeats_what_was_
     say(&talk, configure(600_000)).await;
     assert!(matches!(hear(&mut talk).await, Heard::Listening(_)));
     let address = fake.address;
-    drop(talk);
+    // In this order, so that the rank cannot come back to the one that ends.
     fake.stop().await;
+    drop(talk);
 
     let mut fake = Fake::start_at(address).await;
     let mut talk = fake.rank().await;
@@ -181,7 +182,7 @@ async fn a_rank_that_loses_its_coordinator_registers_again_and_repeats_what_was_
 
 #[tokio::test]
 async fn without_grace_a_rank_that_loses_its_coordinator_ends() {
-    let mut fake = Fake::start().await;
+    let mut fake = Fake::lasting().await;
     let rank = start(&fake, |link| {
         assert!(matches!(link.next_order(), Ok(Order::Configure(_))));
         link.report(Report::Listening { addresses: Vec::new() });
@@ -191,6 +192,7 @@ async fn without_grace_a_rank_that_loses_its_coordinator_ends() {
     hear_register(&mut talk).await;
     say(&talk, configure(0)).await;
     assert!(matches!(hear(&mut talk).await, Heard::Listening(_)));
+    fake.stop().await;
     drop(talk);
     let Outcome { end: SessionEnd::Failed(failure), is_known: false } = outcome(rank).await else {
         panic!("nobody can know")

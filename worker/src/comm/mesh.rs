@@ -23,8 +23,8 @@ use super::wire::{Frame, HEADER_BYTES, Header, Notice};
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How often a reader that hears nothing looks whether that matters.
 const LISTEN: Duration = Duration::from_secs(1);
-/// For a peer to take the last that it is sent.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// For a peer to take the last that it is sent, or to leave too. Only one that is stuck takes so long.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// This rank's end of connections to all peers.
 pub(super) fn endpoint(rank: RankId, n_ranks: usize, links: BTreeMap<RankId, TcpStream>) -> io::Result<Endpoint> {
@@ -107,7 +107,7 @@ impl Transport for Mesh {
     }
 
     fn cut(&self) {
-        let until = now() + FAREWELL / 4;
+        let until = now() + FAREWELL / 2;
         self.outboxes.values().for_each(|outbox| outbox.keep_notices());
         self.outboxes.values().for_each(|outbox| outbox.wait_empty(until));
         self.outboxes.values().for_each(|outbox| outbox.shut());

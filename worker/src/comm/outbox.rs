@@ -93,7 +93,7 @@ impl Outbox {
         if inner.is_finished || inner.is_broken {
             return Ok(());
         }
-        if inner.queue.is_empty() && !inner.is_writing && self.send_at_once(&mut item) {
+        if self.send_at_once(&inner, &mut item) {
             return Ok(());
         }
         inner.n_bytes += item.n_bytes() as u64;
@@ -104,10 +104,14 @@ impl Outbox {
         if n_bytes > WAITING_MAX_BYTES { Err(Behind { n_bytes }) } else { Ok(()) }
     }
 
-    /// Sends before all that waits, but for a frame that was begun.
-    pub(super) fn put_first(&self, item: Item) {
+    /// Sends before all that waits, but for a frame that was begun. Why a rank falls does not depend on whether its
+    /// threads still get to run.
+    pub(super) fn put_first(&self, mut item: Item) {
         let mut inner = self.lock();
         if inner.is_finished || inner.is_broken {
+            return;
+        }
+        if self.send_at_once(&inner, &mut item) {
             return;
         }
         inner.n_bytes += item.n_bytes() as u64;
@@ -117,8 +121,12 @@ impl Outbox {
         self.changed.notify_all();
     }
 
-    /// Whether all of it is with the system. What goes wrong here goes wrong again in the thread, which tells.
-    fn send_at_once(&self, item: &mut Item) -> bool {
+    /// Whether all of it is with the system, since nothing is before it and the socket takes it. What goes wrong here
+    /// goes wrong again in the thread, which tells.
+    fn send_at_once(&self, inner: &Inner, item: &mut Item) -> bool {
+        if !inner.queue.is_empty() || inner.is_writing {
+            return false;
+        }
         while !item.is_sent() {
             let left = item.left().map(IoSlice::new);
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;

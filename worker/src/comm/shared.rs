@@ -14,8 +14,8 @@ use super::state::{Effect, OperationId, State};
 use super::transport::{Behind, Message, Transport};
 use super::wire::{Cause, Notice};
 
-/// For peers to start what this rank still owes them an answer to.
-const CLOSE_GRACE: Duration = Duration::from_secs(5);
+/// For peers to start what this rank still owes them an answer to. On a busy machine they may be that late.
+const CLOSE_GRACE: Duration = Duration::from_secs(30);
 
 pub(super) struct Shared {
     rank: RankId,

@@ -158,6 +158,9 @@ impl Meeting {
         let left = self.deadline.saturating_duration_since(now());
         let address = address.to_socket_addrs()?.next().ok_or(ErrorKind::AddrNotAvailable)?;
         let mut stream = TcpStream::connect_timeout(&address, left.min(DIAL_MAX).max(PAUSE))?;
+        if is_own_echo(&stream) {
+            return Err(ErrorKind::ConnectionRefused.into());
+        }
         // The other side may come to its door later than this one.
         prepare(&stream, left.max(PAUSE))?;
         let verdict = self.secret.knock(&mut stream, self.rank, rank, self.n_ranks)?;
@@ -216,10 +219,36 @@ impl Meeting {
     }
 }
 
+/// Whether nobody listens there, and the system happened to pick the very address that is called for the caller: such a
+/// connection is one to itself.
+fn is_own_echo(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(own), Ok(peer)) if own == peer)
+}
+
 /// For the handshake: nobody is waited for without end.
 fn prepare(stream: &TcpStream, longest: Duration) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(longest))?;
     stream.set_write_timeout(Some(longest))
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, getsockname, socket};
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_reaches_its_own_caller_reaches_nobody() {
+        let caller = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+        bind(caller.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        let own: SockaddrIn = getsockname(caller.as_raw_fd()).unwrap();
+        connect(caller.as_raw_fd(), &own).unwrap();
+        assert!(is_own_echo(&TcpStream::from(caller)));
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(!is_own_echo(&TcpStream::connect(listener.local_addr().unwrap()).unwrap()));
+    }
 }

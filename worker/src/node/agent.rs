@@ -18,11 +18,11 @@ use crate::agent::attachment::{Contact, heartbeats, reserve};
 /// A coordinator that does not answer at first is waited for so long.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Time that ranks have to end when the agent does, before they are killed.
-const END_GRACE: Duration = Duration::from_secs(2);
+const END_GRACE: Duration = Duration::from_secs(5);
 /// A process that a kill does not end within this hangs in the kernel; nobody waits for that.
-const END_MAX: Duration = Duration::from_secs(10);
-/// Last reports are on their way for no longer than this.
-const FLUSH_MAX: Duration = Duration::from_secs(1);
+const END_MAX: Duration = Duration::from_secs(20);
+/// Last reports are on their way for no longer than this, to a coordinator that lacks a core for a while.
+const FLUSH_MAX: Duration = Duration::from_secs(10);
 /// Events of processes that wait for the agent; when they are full, ranks' prints wait.
 const EVENTS_MAX: usize = 256;
 /// Reports on their way to a coordinator that is there; when there are more, ranks' prints wait too.

@@ -24,8 +24,9 @@ use super::lines::{Splitter, Tail};
 const LINES_WAIT: Duration = Duration::from_millis(100);
 /// Lines of a batch.
 const BATCH_MAX: usize = 200;
-/// After a rank's end, children that it left behind may hold its output open; nobody waits longer for them.
-const DRAIN_MAX: Duration = Duration::from_secs(1);
+/// After a rank's end, children that it left behind may hold its output open; nobody waits longer for them. What it
+/// printed itself lies ready, but is read late on a machine with other work to do.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Chunks of output that are read ahead, per rank. When they are full, the rank's prints wait.
 const CHUNKS_MAX: usize = 16;
 /// Orders to end; the shortest grace wins, so more than a few have nothing to add.
@@ -213,17 +214,18 @@ impl<K: Clone> Log<K> {
         }
     }
 
-    /// Reads what is left and gives the newest lines.
+    /// Reads what is left and gives the newest lines. Only the wait for output has an end, not that for the agent.
     async fn finish(mut self) -> Vec<String> {
-        let rest = async {
-            while let Some(lines) = self.chunks.recv().await {
-                self.keep(lines);
-                if self.batch.len() >= BATCH_MAX {
-                    self.send().await;
-                }
+        let mut left = DRAIN_MAX;
+        loop {
+            let start = Instant::now();
+            let Ok(Some(lines)) = timeout(left, self.chunks.recv()).await else { break };
+            left = left.saturating_sub(start.elapsed());
+            self.keep(lines);
+            if self.batch.len() >= BATCH_MAX {
+                self.send().await;
             }
-        };
-        let _ = timeout(DRAIN_MAX, rest).await;
+        }
         self.send().await;
         self.tail.into_lines()
     }
@@ -248,7 +250,7 @@ async fn read(mut stream: impl AsyncRead + Unpin, chunks: mpsc::Sender<Vec<Strin
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(120);
 
     fn shell(script: &str) -> (Process, mpsc::Receiver<ProcessEvent<()>>) {
         let (events, inbox) = mpsc::channel(8);

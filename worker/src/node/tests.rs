@@ -206,13 +206,13 @@ async fn a_rank_whose_program_is_missing_is_told_with_the_program() {
 #[tokio::test]
 async fn a_node_that_comes_back_names_the_ranks_that_still_run_and_tells_what_they_said_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
-    let mut fake = Fake::start().await;
+    let mut fake = Fake::lasting().await;
     let script = "echo ready; until [ -e lost ]; do sleep 0.01; done; echo alone; while :; do sleep 0.05; done";
     let config = NodeConfig { work: Some(folder.path().to_owned()), ..config(fake.join(), script) };
     let (_running, talk, pid) = with_a_rank(config, &mut fake, 600_000).await;
     let address = fake.address;
-    drop(talk);
     fake.stop().await;
+    drop(talk);
     fs::write(folder.path().join("lost"), "").unwrap();
 
     let mut fake = Fake::start_at(address).await;
@@ -228,10 +228,10 @@ async fn a_node_that_comes_back_names_the_ranks_that_still_run_and_tells_what_th
 
 #[tokio::test]
 async fn ranks_of_a_node_that_waited_for_its_coordinator_in_vain_are_ended() {
-    let mut fake = Fake::start().await;
+    let mut fake = Fake::lasting().await;
     let (running, talk, pid) = with_a_rank(config(fake.join(), STAYS), &mut fake, 1).await;
-    drop(talk);
     fake.stop().await;
+    drop(talk);
     let error = end(running.agent).await.expect_err("nobody is there");
     assert!(matches!(error, NodeError::Gone { .. }) && error.exit_code() == 1, "{error}");
     until_dead(pid).await;
@@ -239,11 +239,11 @@ async fn ranks_of_a_node_that_waited_for_its_coordinator_in_vain_are_ended() {
 
 #[tokio::test]
 async fn an_embedded_agent_ends_in_peace_with_its_coordinator() {
-    let mut fake = Fake::start().await;
+    let mut fake = Fake::lasting().await;
     let config = NodeConfig { embedded: Some(std::process::id()), ..config(fake.join(), STAYS) };
     let (running, talk, pid) = with_a_rank(config, &mut fake, 600_000).await;
-    drop(talk);
     fake.stop().await;
+    drop(talk);
     end(running.agent).await.expect("that is how an embedded coordinator ends");
     until_dead(pid).await;
 }

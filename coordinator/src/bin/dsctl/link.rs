@@ -4,14 +4,21 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use ds_coordinator::home::Look;
 use ds_coordinator::server::{Server, ServerConfig, start};
 use ds_proto::v1;
+use tokio::time::sleep;
 
 use crate::client::{Client, url_of};
 use crate::facts::has_ended;
 use crate::failure::Failure;
 use crate::home::{Home, HomeArgs};
+
+/// Between two looks at a home whose coordinator comes or goes.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOKS_MAX: usize = 600;
 
 /// Which coordinator, on every command that talks to one.
 #[derive(Clone, Debug, clap::Args)]
@@ -53,14 +60,22 @@ impl LinkArgs {
 
     /// Whoever can say what there is.
     pub(crate) async fn open(&self) -> Result<Link, Failure> {
-        if let Some(client) = self.running().await? {
-            return Ok(Link::Running(client));
+        for _ in 0..LOOKS_MAX {
+            if let Some(client) = self.running().await? {
+                return Ok(Link::Running(client));
+            }
+            let home = self.home.find()?;
+            if !home.state().is_file() {
+                return Ok(Link::Empty);
+            }
+            match Look::take(home.path()) {
+                Some(look) => return Stored::open(home, look).await.map(Link::Left),
+                // A coordinator comes or goes.
+                None => sleep(LOOK_EVERY).await,
+            }
         }
-        let home = self.home.find()?;
-        if !home.state().is_file() {
-            return Ok(Link::Empty);
-        }
-        Stored::open(home).await.map(Link::Left)
+        let source = io::Error::new(io::ErrorKind::TimedOut, "a coordinator has it that does not say where it listens");
+        Err(Failure::Home { path: self.home.find()?.path().to_owned(), source })
     }
 }
 
@@ -127,9 +142,10 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    async fn open(home: Home) -> Result<Self, Failure> {
+    async fn open(home: Home, look: Look) -> Result<Self, Failure> {
         let copy = Folder(home.path().join(format!(".look-{}", std::process::id())));
         copy.take(&home.state()).map_err(|source| Failure::Home { path: home.path().to_owned(), source })?;
+        drop(look);
         let config = ServerConfig { home: copy.0.clone(), listen: ([127, 0, 0, 1], 0).into(), embedded: true };
         let server = start(config).await?;
         let client = Client::connect(&server.address().to_string(), server.token()).await;

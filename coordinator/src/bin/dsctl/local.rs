@@ -1,10 +1,7 @@
 //! A coordinator within this process and one node agent beside it: a job without anything else running.
 
-use std::time::Duration;
-
 use ds_coordinator::home::HomeError;
 use ds_coordinator::server::{Server, ServerConfig, ServerError, start};
-use tokio::time::sleep;
 
 use crate::client::Client;
 use crate::clock::unix_ms;
@@ -13,10 +10,6 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::node::{Node, Worker};
 use crate::output::talk;
-
-/// Somebody who only looks whether a coordinator runs holds the home for an instant.
-const TAKE_EVERY: Duration = Duration::from_millis(50);
-const TAKES_MAX: usize = 20;
 
 /// A coordinator within this process and one node agent beside it.
 pub(crate) struct Local {
@@ -73,14 +66,6 @@ impl Local {
 /// A coordinator in the home, on loopback.
 pub(crate) async fn serve(home: &Home) -> Result<Server, Failure> {
     let config = ServerConfig { home: home.path().to_owned(), listen: ([127, 0, 0, 1], 0).into(), embedded: true };
-    for _ in 1..TAKES_MAX {
-        match start(config.clone()).await {
-            Err(ServerError::Home(HomeError::Taken { running: None, .. })) => sleep(TAKE_EVERY).await,
-            Ok(server) => return Ok(server),
-            // Asked once more for the words that are said about it.
-            Err(_) => break,
-        }
-    }
     start(config).await.map_err(|error| match error {
         ServerError::Home(HomeError::Taken { path, running: Some(running) }) => {
             Failure::HomeTaken { home: path, address: running.address }

@@ -3,15 +3,15 @@
 mod asks;
 mod effects;
 mod streams;
+mod ticks;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ds_plan::{JobPlan, executable, spec};
 use ds_proto::v1;
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::ServerError;
 use super::clock::Clock;
@@ -21,9 +21,7 @@ use crate::cluster::{Cluster, Effect, Event, News, RankRun};
 use crate::runs::{Baselines, Runs};
 use crate::store::{Change, Kind, Metric, Snapshot, Store};
 use streams::Streams;
-
-/// Deadlines are met within this, so that many that lie close together are one wake-up.
-const TICK_PAUSE: Duration = Duration::from_millis(20);
+use ticks::Ticks;
 
 /// What an owner needs.
 pub(super) struct Setting {
@@ -84,11 +82,15 @@ impl Owner {
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<(), ServerError> {
         self.step(Event::Started)?;
         self.count_missing_baselines();
+        let mut ticks = Ticks::start();
         loop {
-            let deadline = self.cluster.next_deadline().map(|time| self.clock.at(time, TICK_PAUSE));
+            let deadline = self.cluster.next_deadline().map(|time| self.clock.at(time));
             let due = async {
                 match deadline {
-                    Some(deadline) => sleep_until(deadline).await,
+                    Some(deadline) => {
+                        sleep_until(ticks.due(deadline)).await;
+                        deadline
+                    }
                     None => std::future::pending().await,
                 }
             };
@@ -97,7 +99,9 @@ impl Owner {
                     Some(message) => self.take(message)?,
                     None => return Ok(()),
                 },
-                () = due => self.step(Event::Tick)?,
+                deadline = due => if ticks.may_tick(deadline, Instant::now()) {
+                    self.step(Event::Tick)?;
+                },
             }
             if self.cluster.is_quiet()
                 && let Some(reply) = self.closing.take()
