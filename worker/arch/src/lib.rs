@@ -3,6 +3,7 @@
 
 mod config;
 mod counts;
+pub mod e4m3;
 mod ids;
 mod operations;
 mod parameters;
