@@ -3,6 +3,8 @@
 
 mod config;
 mod counts;
+pub mod e4m3;
+pub mod hugging_face;
 mod ids;
 mod operations;
 mod parameters;

@@ -116,19 +116,7 @@ impl Draft {
     /// # Errors
     /// When the parts are not those of one save, or do not cover every tensor exactly, or the disk refuses.
     pub fn commit(self, parts: Vec<Part>, state: &TrainState) -> Result<(), CheckpointError> {
-        let folder = self.path();
-        let (files, records) = part::join(&folder, self.step, parts)?;
-        if state.step != self.step {
-            let reason = format!("the state is of step {}, the draft of {}", state.step, self.step);
-            return Err(CheckpointError::Parts { path: folder, reason });
-        }
-        let mut state = state.clone();
-        state.spec_hash = tensor_file::checksum(state.spec_yaml.as_bytes());
-        let manifest = Manifest::new(state, files, records);
-        rules::check(&folder, &manifest)?;
-        remove_strangers(&folder, &manifest)?;
-        manifest.write(&folder)?;
-        disk::sync_folder(&folder)?;
+        seal(&self.path(), self.step, parts, state)?;
         self.publish()
     }
 
@@ -156,6 +144,22 @@ impl Draft {
     fn path(&self) -> PathBuf {
         folder::draft(&self.root, self.step)
     }
+}
+
+/// Makes the parts in a folder a checkpoint, but for its name.
+pub(crate) fn seal(folder: &Path, step: u64, parts: Vec<Part>, state: &TrainState) -> Result<(), CheckpointError> {
+    let (files, records) = part::join(folder, step, parts)?;
+    if state.step != step {
+        let reason = format!("the state is of step {}, the draft of {step}", state.step);
+        return Err(CheckpointError::Parts { path: folder.to_owned(), reason });
+    }
+    let mut state = state.clone();
+    state.spec_hash = tensor_file::checksum(state.spec_yaml.as_bytes());
+    let manifest = Manifest::new(state, files, records);
+    rules::check(folder, &manifest)?;
+    remove_strangers(folder, &manifest)?;
+    manifest.write(folder)?;
+    disk::sync_folder(folder)
 }
 
 /// Removes what an earlier attempt left of the same step.

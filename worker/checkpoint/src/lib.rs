@@ -1,4 +1,4 @@
-//! The checkpoint's format: write, commit, verify, read from any layout; no LibTorch.
+//! The checkpoint's format: write, commit, verify, read from any layout; and the bridge to Hugging Face's. No LibTorch.
 //!
 //! A checkpoint is a folder `step-00000100` with one safetensors file a writer and `manifest.json`. Tensors go by
 //! logical name and kind; the manifest says which box of which tensor lies where, so that whoever reads need not know
@@ -6,6 +6,7 @@
 //! commit.
 
 mod boxes;
+pub mod bridge;
 mod checkpoint;
 mod disk;
 mod draft;
@@ -24,4 +25,4 @@ pub use error::{CheckpointError, Rule};
 pub use folder::{Newest, newest_whole, prune};
 pub use part::Part;
 pub use record::{Dtype, Piece, Record, RecordKind};
-pub use state::TrainState;
+pub use state::{Origin, TrainState};

@@ -17,6 +17,8 @@ pub enum RecordKind {
     Moment2,
     /// A gate's bias, which balances loads and has no gradient.
     Bias,
+    /// The scales of the FP8 blocks that a weight came as, so that it can go as the same bytes; training drops them.
+    Scale,
 }
 
 impl fmt::Display for RecordKind {
@@ -26,6 +28,7 @@ impl fmt::Display for RecordKind {
             Self::Moment1 => "moment1",
             Self::Moment2 => "moment2",
             Self::Bias => "bias",
+            Self::Scale => "scale",
         })
     }
 }
@@ -40,6 +43,8 @@ pub enum Dtype {
     F64,
     /// The upper half of a single.
     BF16,
+    /// IEEE half.
+    F16,
 }
 
 impl Dtype {
@@ -48,7 +53,7 @@ impl Dtype {
         match self {
             Self::F64 => 8,
             Self::F32 => 4,
-            Self::BF16 => 2,
+            Self::BF16 | Self::F16 => 2,
         }
     }
 }

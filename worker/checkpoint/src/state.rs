@@ -16,4 +16,19 @@ pub struct TrainState {
     pub spec_yaml: String,
     /// blake3 of `spec_yaml`; the commit fills it in, whatever stood there.
     pub spec_hash: String,
+    /// What the weights were imported from, if nothing has trained them since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// What is kept of a Hugging Face folder besides its weights.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The text of its `config.json`.
+    pub config: String,
+    /// MTP modules that have weights; files may leave out those that the config promises.
+    pub mtp_depth: u32,
+    /// Tensors of MTP modules that repeat others of the model.
+    pub shared_copies: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! One writer's safetensors file. Any reader of safetensors opens it; the checksums stand in the manifest.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -13,9 +14,9 @@ use crate::manifest::FileEntry;
 use crate::record::{Dtype, Piece, Record, key, label};
 
 /// Bytes that hold the length of the header's text.
-const PREFIX: u64 = 8;
+pub(crate) const PREFIX: u64 = 8;
 /// Larger headers are refused by other readers of safetensors.
-const HEADER_LIMIT: u64 = 100_000_000;
+pub(crate) const HEADER_LIMIT: u64 = 100_000_000;
 /// Bytes that are read at once to compare checksums.
 const BLOCK: usize = 1 << 20;
 
@@ -56,9 +57,7 @@ pub(crate) fn write(
     Ok((FileEntry { name, length: at, header_length: header.len() as u64, header_checksum }, pieces))
 }
 
-/// Length, text and padding.
 fn header(path: &Path, order: &[(String, usize)], shards: &[Shard<'_>]) -> Result<Vec<u8>, CheckpointError> {
-    let damaged = |reason: String| CheckpointError::Header { path: path.to_owned(), reason };
     let mut at = 0;
     let mut infos = Vec::with_capacity(order.len());
     for (key, i) in order {
@@ -68,7 +67,17 @@ fn header(path: &Path, order: &[(String, usize)], shards: &[Shard<'_>]) -> Resul
         at = data_offsets.1;
         infos.push((key.clone(), TensorInfo { dtype: stored(shard.dtype), shape, data_offsets }));
     }
-    let metadata = Metadata::new(None, infos).map_err(|error| damaged(error.to_string()))?;
+    header_of(path, None, infos)
+}
+
+/// Length, text and padding of a file of these tensors; `notes` are for other readers.
+pub(crate) fn header_of(
+    path: &Path,
+    notes: Option<HashMap<String, String>>,
+    infos: Vec<(String, TensorInfo)>,
+) -> Result<Vec<u8>, CheckpointError> {
+    let damaged = |reason: String| CheckpointError::Header { path: path.to_owned(), reason };
+    let metadata = Metadata::new(notes, infos).map_err(|error| damaged(error.to_string()))?;
     let mut text = serde_json::to_vec(&metadata).map_err(|error| damaged(error.to_string()))?;
     text.resize(text.len().next_multiple_of(PREFIX as usize), b' ');
     let length = text.len() as u64;
@@ -141,7 +150,7 @@ fn verify_header(
     Ok(())
 }
 
-fn same(path: &Path, record: &Record, piece: &Piece, computed: String) -> Result<(), CheckpointError> {
+pub(crate) fn same(path: &Path, record: &Record, piece: &Piece, computed: String) -> Result<(), CheckpointError> {
     if computed == piece.checksum {
         return Ok(());
     }
@@ -158,10 +167,11 @@ pub(crate) fn checksum(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-fn stored(dtype: Dtype) -> StoredDtype {
+pub(crate) fn stored(dtype: Dtype) -> StoredDtype {
     match dtype {
         Dtype::F64 => StoredDtype::F64,
         Dtype::F32 => StoredDtype::F32,
         Dtype::BF16 => StoredDtype::BF16,
+        Dtype::F16 => StoredDtype::F16,
     }
 }

@@ -16,7 +16,7 @@ fn ranges(size: u64) -> Vec<Range<u64>> {
 
 #[test]
 fn boxes_of_a_two_by_two_grid_read_as_any_box() {
-    for dtype in [Dtype::F32, Dtype::F64, Dtype::BF16] {
+    for dtype in [Dtype::F32, Dtype::F64, Dtype::BF16, Dtype::F16] {
         let tensor = Tensor::new("experts.3.up", RecordKind::Moment2, dtype, &[5, 7]);
         let writers: Vec<Boxes<'_>> = [(0..2, 0..4), (0..2, 4..7), (2..5, 0..4), (2..5, 4..7)]
             .into_iter()

@@ -192,6 +192,7 @@ fn tensor_kind(dtype: Dtype) -> Kind {
         Dtype::F64 => Kind::Double,
         Dtype::F32 => Kind::Float,
         Dtype::BF16 => Kind::BFloat16,
+        Dtype::F16 => Kind::Half,
     }
 }
 

@@ -37,6 +37,7 @@ impl Tensor {
         match self.dtype {
             Dtype::F64 => value.to_le_bytes().to_vec(),
             Dtype::F32 => (value as f32).to_le_bytes().to_vec(),
+            Dtype::F16 => half::f16::from_f64(value).to_le_bytes().to_vec(),
             Dtype::BF16 => (value as f32).to_le_bytes()[2..].to_vec(),
         }
     }
