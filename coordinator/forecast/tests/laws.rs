@@ -2,7 +2,7 @@
 
 use ds_forecast::estimate::{Terms, estimate, estimate_with, rank_times, stage_work};
 use ds_forecast::hardware::{Format, Hardware, PRESETS, hardware};
-use ds_forecast::workload::{Kernels, Layout, Network, Recompute, Schedule};
+use ds_forecast::workload::{Dispatch, Experts, Kernels, Layout, Network, Recompute, Schedule, Window};
 
 fn layout(tensor: u32, pipeline: u32, data: u32) -> Layout {
     Layout {
@@ -15,6 +15,7 @@ fn layout(tensor: u32, pipeline: u32, data: u32) -> Layout {
         expert: 1,
         shard_weights: false,
         shard_optimizer: false,
+        dispatch: Dispatch::Deduplicated,
         recompute: Recompute::None,
         schedule: Schedule::OneFOneB,
         kernels: Kernels::Fused,
@@ -177,4 +178,31 @@ fn stages_play_what_the_step_costs() {
         .map(|w| w.forward.compute_seconds() + w.backward_input.compute_seconds() + w.backward_weight.compute_seconds())
         .sum();
     assert!((played / expected - 1.0).abs() < 1e-9, "{played} {expected}");
+}
+
+#[test]
+fn a_window_of_the_whole_sequence_is_none_and_narrower_ones_look_at_fewer() {
+    let with = |tokens, whole_every| Network { window: Some(Window { tokens, whole_every }), ..gpt() };
+    assert_eq!(with(2048, 0).pairs_per_token(2048.0), gpt().pairs_per_token(2048.0));
+    assert_eq!(with(128, 1).pairs_per_token(2048.0), gpt().pairs_per_token(2048.0));
+    let pairs = [1, 16, 128, 1024, 4096].map(|tokens| with(tokens, 2).pairs_per_token(2048.0));
+    assert!(pairs.is_sorted(), "{pairs:?}");
+    // Every token of a window of one sees itself, but for the first half of it.
+    assert!((with(1, 0).pairs_per_token(2048.0) - 1.0).abs() < 1e-3);
+}
+
+#[test]
+fn rows_that_travel_once_for_every_expert_are_never_sooner_there_and_biases_cost_time() {
+    let machine = Hardware { exchange_efficiency: 0.6, nic_efficiency: 0.6, ..hardware("H100").unwrap() };
+    let machine = Hardware { nvlink_exchange_efficiency: 0.7, nvlink_efficiency: 0.7, ..machine };
+    let (network, layout) = deepseek_v3();
+    for expert in [8, 16, 64] {
+        let layout = Layout { expert, schedule: Schedule::OneFOneB, ..layout.clone() };
+        let with = |dispatch| estimate(&machine, &network, &Layout { dispatch, ..layout.clone() }).part("exchange");
+        assert!(with(Dispatch::EveryExpert) > with(Dispatch::Deduplicated), "{expert} ranks");
+    }
+    let biased = Network { experts: network.experts.map(|e| Experts { biased: true, ..e }), ..network.clone() };
+    let layout = Layout { schedule: Schedule::OneFOneB, ..layout };
+    let compute = |network| estimate(&machine, network, &layout).part("compute");
+    assert!(compute(&biased) > compute(&network));
 }

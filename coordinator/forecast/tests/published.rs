@@ -27,8 +27,30 @@ fn dense_models_on_a100_are_within_their_bounds() {
 
 #[test]
 fn models_of_megatron_bridge_are_within_their_bounds() {
-    // The three rows of GPT-OSS are the largest errors: its attention sinks and clamped experts are not modelled.
-    holds(&judge(PUBLISHED).unwrap(), "Megatron-Bridge", 12.0, 43.0);
+    // GPT-OSS on GB200 is the largest error, 18% too fast; its page and its recipe disagree on batch, microbatch and
+    // sequence.
+    holds(&judge(PUBLISHED).unwrap(), "Megatron-Bridge", 8.0, 25.0);
+}
+
+#[test]
+fn sparse_models_of_megatron_bridge_are_within_twelve_percent() {
+    let report = judge(PUBLISHED).unwrap();
+    let sparse = ["R012", "R013", "R015", "R016", "R021", "R022", "R024", "R027", "R028", "R030", "R034"];
+    let errors: Vec<f64> =
+        report.rows.iter().filter(|row| sparse.contains(&row.id.as_str())).map(|row| row.error.abs()).collect();
+    assert_eq!(errors.len(), sparse.len());
+    assert!(errors.iter().sum::<f64>() / (errors.len() as f64) < 0.12, "{errors:?}");
+}
+
+#[test]
+fn what_gpt_oss_does_besides_is_known_by_its_name() {
+    let table = |model: &str| {
+        let row = PUBLISHED.lines().find(|line| line.starts_with("R022,")).unwrap();
+        format!("{}\n{}\n", PUBLISHED.lines().next().unwrap(), row.replace("GPT OSS 120B", model))
+    };
+    let seconds = |model: &str| judge(&table(model)).unwrap().rows[0].predicted.recip();
+    assert!(seconds("GPT OSS 120B") > 1.05 * seconds("a plain one"), "biases and clamps are passes of their own");
+    assert_eq!(seconds("gpt-oss-120b"), seconds("GPT OSS 120B"));
 }
 
 #[test]
@@ -78,7 +100,7 @@ fn recalled_rows_are_shown_and_not_judged() {
 
 #[test]
 fn presets_come_out_of_their_rows_again() {
-    for name in ["A100", "H800", "B200"] {
+    for name in ["A100", "H800", "B200", "GB200"] {
         let found = fit(&[PUBLISHED, SEVERAL_NODES, ONE_NODE], name).unwrap();
         let (fitted, preset) = (serde_json::json!(found.hardware), serde_json::json!(hardware(name).unwrap()));
         for constant in found.constants {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::place::{Place, quickstart};
 
 #[test]
@@ -79,4 +81,59 @@ fn published_runs_are_judged_without_a_job() {
     place.dsctl(&["plan", "--rows", "rows.csv"]).ended(64, &["rows.csv: rows: column a is there twice"]);
     place.dsctl(&["plan", "--rows", "rows.csv", "job.yaml"]).ended(64, &[]);
     place.dsctl(&["plan"]).ended(64, &[]);
+}
+
+/// The folder of a run that workers recorded.
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dsctl/recorded");
+
+#[test]
+fn a_calibration_from_a_recorded_run_is_what_plan_and_simulate_take() {
+    let place = Place::new();
+    let job = format!("{RECORDED}/job.yaml");
+    place.dsctl(&["calibrate", RECORDED, "--out", "machine.json"]).ended(0, &[]);
+    let calibrated = place.facts(&["plan", &job, "--calibration", "machine.json"]);
+    // What the run booked in the median of its steps, the first two apart.
+    let steps: Vec<Value> = fs::read_to_string(format!("{RECORDED}/metrics.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["kind"] == "step")
+        .skip(2)
+        .collect();
+    let median = |cause: &str| {
+        let mut all: Vec<f64> =
+            steps.iter().map(|step| step["seconds_by_cause"][cause].as_f64().unwrap_or(0.0)).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    for (cause, parts) in [("compute", &["compute", "recompute", "launch"][..]), ("exchange", &["exchange"])] {
+        let parts = calibrated["forecast"]["step"]["parts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|part| parts.contains(&part["name"].as_str().unwrap()));
+        let forecast: f64 = parts.map(|part| part["seconds"].as_f64().unwrap()).sum();
+        assert!((forecast / median(cause) - 1.0).abs() < 1e-3, "{cause}: {forecast} of {}", median(cause));
+    }
+
+    let simulated = |more: &[&str]| {
+        let said = place.facts(&[&["simulate", &job, "--fabric", "laptop"], more].concat());
+        said["seconds"].as_f64().unwrap()
+    };
+    assert_ne!(simulated(&["--calibration", "machine.json"]), simulated(&[]));
+    place
+        .dsctl(&["simulate", &job, "--calibration", "machine.json", "--hardware", "cpu"])
+        .ended(64, &["--calibration"]);
+}
+
+#[test]
+fn the_rows_of_a_preset_give_it_again() {
+    let place = Place::new();
+    let rows = |file: &str| format!("{}/forecast/tests/rows/{file}.csv", env!("CARGO_MANIFEST_DIR"));
+    let fitted = place.facts(&["calibrate", "--rows", &rows("published"), "--hardware", "gb200"]);
+    let share = fitted["grouped_efficiency"].as_f64().unwrap();
+    let preset = ds_forecast::hardware::hardware("GB200").unwrap().grouped_efficiency;
+    assert!((share / preset - 1.0).abs() < 2e-3, "{share} of {preset}");
+    place.write("few.csv", "id,group\n");
+    place.dsctl(&["calibrate", "--rows", "few.csv", "--hardware", "gb200"]).ended(64, &["names 1 rows, of which"]);
 }

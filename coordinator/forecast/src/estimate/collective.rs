@@ -1,10 +1,10 @@
 //! How long a collective takes: latency, then bytes over bandwidth.
 
-use crate::hardware::{Format, Hardware};
-use crate::workload::{Collective, Group, Layout, Network, scaled_row};
+use crate::hardware::Hardware;
+use crate::workload::{Collective, Dispatch, Group, Layout, Network, exchanged_rows};
 
 /// Distinct ones of `n` boxes that `picks` picks hit, in the mean.
-pub(crate) fn distinct(picks: f64, n: f64) -> f64 {
+fn distinct(picks: f64, n: f64) -> f64 {
     n * (1.0 - (1.0 - 1.0 / n).powf(picks))
 }
 
@@ -30,13 +30,7 @@ pub fn ring_seconds(hardware: &Hardware, n: u32, stride: u32, bytes: f64) -> f64
 }
 
 /// Seconds of a collective of a block.
-pub fn seconds_of(
-    hardware: &Hardware,
-    layout: &Layout,
-    collective: Collective,
-    top_k: f64,
-    max_nodes: Option<u32>,
-) -> f64 {
+pub fn seconds_of(hardware: &Hardware, network: &Network, layout: &Layout, collective: Collective) -> f64 {
     let place = |group| match group {
         Group::Tensor => (layout.tensor, 1),
         Group::Context => (layout.context, layout.tensor),
@@ -57,23 +51,35 @@ pub fn seconds_of(
             ring_seconds(hardware, n, stride, share(n) * bytes)
         }
         Collective::Dispatch(row) | Collective::Combine(row) => {
-            exchange_seconds(hardware, layout, layout.tokens() * row / layout.between(), top_k, max_nodes)
+            exchange_seconds(hardware, network, layout, layout.tokens() * row / layout.between())
         }
     }
 }
 
-/// Dispatch or combine of `bytes` of tokens, each sent once to every node that it needs and on from there over NVLink
-/// (arXiv 2412.19437, §3.2.2); within one domain, once to every rank that it needs.
-fn exchange_seconds(hardware: &Hardware, layout: &Layout, bytes: f64, top_k: f64, max_nodes: Option<u32>) -> f64 {
+/// Dispatch or combine of `bytes` of tokens, as the layout's way of dispatching sends them.
+fn exchange_seconds(hardware: &Hardware, network: &Network, layout: &Layout, bytes: f64) -> f64 {
     let n = f64::from(layout.expert);
-    if n <= 1.0 {
-        return 0.0;
-    }
+    let Some(experts) = network.experts.filter(|_| n > 1.0) else { return 0.0 };
     let domain = f64::from(hardware.nvlink_gpus / layout.tensor).max(1.0);
     let nodes = (n / domain).max(1.0);
-    let ExchangeBytes { network, inside } = exchange_bytes(bytes, top_k, n, nodes, max_nodes);
-    let network = network / (hardware.nic_bandwidth * hardware.exchange_efficiency);
-    let inside = inside / (hardware.nvlink_bandwidth * hardware.nvlink_exchange_efficiency);
+    let top_k = f64::from(experts.top_k);
+    let (sent, network, inside) = match layout.dispatch {
+        Dispatch::Deduplicated => (
+            exchange_bytes(bytes, top_k, n, nodes, experts.max_nodes),
+            hardware.exchange_efficiency,
+            hardware.nvlink_exchange_efficiency,
+        ),
+        // The collective library moves it, as fast as it moves rings.
+        Dispatch::EveryExpert => {
+            let sent = ExchangeBytes {
+                network: bytes * top_k * (1.0 - 1.0 / nodes),
+                inside: bytes * top_k * (1.0 / nodes - 1.0 / n),
+            };
+            (sent, hardware.nic_efficiency, hardware.nvlink_efficiency)
+        }
+    };
+    let network = sent.network / (hardware.nic_bandwidth * network);
+    let inside = sent.inside / (hardware.nvlink_bandwidth * inside);
     hardware.exchange_seconds + network.max(inside)
 }
 
@@ -91,37 +97,36 @@ pub struct ExchangeAlone {
     pub combine_bytes: f64,
 }
 
-/// The exchange of a sparse layer of a network that has experts.
-pub fn exchange_alone(hardware: &Hardware, network: &Network, layout: &Layout) -> ExchangeAlone {
-    let (top_k, max_nodes) = network.experts.map_or((0.0, None), |e| (f64::from(e.top_k), e.max_nodes));
-    let d = f64::from(network.hidden);
-    let row = if layout.format == Format::Fp8 { scaled_row(d) } else { 2.0 * d };
+/// The exchange of a sparse layer; none in a network without experts.
+pub fn exchange_alone(hardware: &Hardware, network: &Network, layout: &Layout) -> Option<ExchangeAlone> {
+    let experts = network.experts?;
+    let top_k = f64::from(experts.top_k);
+    let [dispatched, combined] = exchanged_rows(network, layout);
     let nodes = f64::from(layout.expert * layout.tensor) / f64::from(hardware.nvlink_gpus);
-    let open = nodes.min(max_nodes.map_or(f64::INFINITY, f64::from));
+    let open = nodes.min(experts.max_nodes.map_or(f64::INFINITY, f64::from));
     let copies = if nodes > 1.0 { distinct(top_k, open) } else { distinct(top_k, f64::from(layout.expert)) };
     let rows = layout.tokens() * copies;
-    let seconds = |collective| seconds_of(hardware, layout, collective, top_k, max_nodes);
-    ExchangeAlone {
-        dispatch_seconds: seconds(Collective::Dispatch(row)),
-        combine_seconds: seconds(Collective::Combine(2.0 * d)),
-        dispatch_bytes: rows * row,
-        combine_bytes: rows * 2.0 * d,
-    }
+    Some(ExchangeAlone {
+        dispatch_seconds: seconds_of(hardware, network, layout, Collective::Dispatch(dispatched)),
+        combine_seconds: seconds_of(hardware, network, layout, Collective::Combine(combined)),
+        dispatch_bytes: rows * dispatched,
+        combine_bytes: rows * combined,
+    })
 }
 
 /// What one rank sends in a dispatch, or receives in a combine.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct ExchangeBytes {
+struct ExchangeBytes {
     /// Over its network card.
-    pub(crate) network: f64,
+    network: f64,
     /// Over NVLink.
-    pub(crate) inside: f64,
+    inside: f64,
 }
 
 /// The bytes that leave a rank whose own tokens have `bytes` in all, when each goes to `top_k` experts drawn evenly from
 /// those of `n` ranks on `nodes` nodes, of which it may choose `max_nodes`. A row passes the network once a node, and
-/// NVLink once a rank; what stays on its node or rank passes neither.
-pub(crate) fn exchange_bytes(bytes: f64, top_k: f64, n: f64, nodes: f64, max_nodes: Option<u32>) -> ExchangeBytes {
+/// NVLink once a rank; what stays on its node or rank passes neither (arXiv 2412.19437, §3.2.2).
+fn exchange_bytes(bytes: f64, top_k: f64, n: f64, nodes: f64, max_nodes: Option<u32>) -> ExchangeBytes {
     let open = nodes.min(max_nodes.map_or(f64::INFINITY, f64::from));
     let ranks = n * open / nodes;
     ExchangeBytes {
@@ -131,6 +136,6 @@ pub(crate) fn exchange_bytes(bytes: f64, top_k: f64, n: f64, nodes: f64, max_nod
 }
 
 /// The share of the whole that a ring passes on in each of its rounds.
-fn share(n: u32) -> f64 {
+pub(super) fn share(n: u32) -> f64 {
     f64::from(n.saturating_sub(1)) / f64::from(n.max(1))
 }

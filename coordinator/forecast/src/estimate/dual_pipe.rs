@@ -3,23 +3,18 @@
 use ds_plan::schedule::{Action, Microbatch, Pass, Piece, Schedule as Actions, StageId, Timeline, timeline};
 use ds_plan::spec::ScheduleKind;
 
-use super::collective::seconds_of;
+use super::collective::exchange_alone;
 use super::stage::{RankTime, StageTime, sparse_layer_time, stage_times};
 use super::step::{Part, Terms, ends, mean_time};
 use crate::hardware::Hardware;
-use crate::workload::{self, Collective, Layout, Network, Schedule};
+use crate::workload::{Layout, Network, Schedule};
 
 /// The timeline counts in whole units.
 const NANOSECONDS: f64 = 1e9;
 
 /// The parts of a step; none where the schedule is another or does not exist in that size.
 pub(super) fn dual_pipe(hardware: &Hardware, network: &Network, layout: &Layout, terms: Terms) -> Option<Vec<Part>> {
-    let kind = match layout.schedule {
-        Schedule::DualPipe => ScheduleKind::DualPipe,
-        Schedule::DualPipeV => ScheduleKind::DualPipeV,
-        _ => return None,
-    };
-    let actions = Actions::new(kind, layout.pipeline, 1, layout.n_microbatches).ok()?;
+    let actions = actions(layout)?;
     let n_stages = actions.placement.n_stages() as usize;
     let mut stages = stage_times(hardware, network, layout, n_stages);
     if terms.skew {
@@ -63,17 +58,22 @@ pub(super) fn dual_pipe(hardware: &Hardware, network: &Network, layout: &Layout,
 /// The actions of a step in time, in nanoseconds, as its parts are taken from; none where the schedule is another or
 /// does not exist in that size.
 pub fn dual_pipe_timeline(hardware: &Hardware, network: &Network, layout: &Layout) -> Option<Timeline> {
-    let kind = match layout.schedule {
-        Schedule::DualPipe => ScheduleKind::DualPipe,
-        Schedule::DualPipeV => ScheduleKind::DualPipeV,
-        _ => return None,
-    };
-    let actions = Actions::new(kind, layout.pipeline, 1, layout.n_microbatches).ok()?;
+    let actions = actions(layout)?;
     let mut stages = stage_times(hardware, network, layout, actions.placement.n_stages() as usize);
     stages.iter_mut().for_each(|stage| skew(&mut stage.time, network, layout));
     let stages = stages.iter().map(|stage| stage.time).collect();
     let dispatch = dispatch_seconds(hardware, network, layout);
     play(&actions, &Prices { hardware, terms: Terms::ALL, stages, dispatch })
+}
+
+/// What every rank does; none where the schedule is another or does not exist in that size.
+fn actions(layout: &Layout) -> Option<Actions> {
+    let kind = match layout.schedule {
+        Schedule::DualPipe => ScheduleKind::DualPipe,
+        Schedule::DualPipeV => ScheduleKind::DualPipeV,
+        _ => return None,
+    };
+    Actions::new(kind, layout.pipeline, 1, layout.n_microbatches).ok()
 }
 
 /// Seconds of a forward and a backward of `n_layers` sparse layers that hide each other's exchange.
@@ -181,12 +181,9 @@ fn busy(timeline: &Timeline, prices: &Prices<'_>) -> Busy {
     Busy { forward: sum.forward / n, input: sum.input / n, weight: sum.weight / n, overlapped: sum.overlapped / n }
 }
 
+/// Seconds of one layer's dispatch.
 fn dispatch_seconds(hardware: &Hardware, network: &Network, layout: &Layout) -> f64 {
-    let Some(experts) = network.experts else { return 0.0 };
-    let block = workload::experts(network, layout, &experts);
-    let dispatch = block.collectives.into_iter().find(|collective| matches!(collective, Collective::Dispatch(_)));
-    let seconds = |c| seconds_of(hardware, layout, c, f64::from(experts.top_k), experts.max_nodes);
-    dispatch.map_or(0.0, seconds)
+    exchange_alone(hardware, network, layout).map_or(0.0, |exchange| exchange.dispatch_seconds)
 }
 
 /// Even with a perfectly even gate, tokens choose by chance: of n ranks that expect `rows` each, the busiest gets

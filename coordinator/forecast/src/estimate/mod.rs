@@ -15,6 +15,7 @@ pub use dual_pipe::dual_pipe_timeline;
 pub use dual_pipe::pair_seconds;
 pub use measured::{Measured, calibrated};
 pub use roofline::{launch_seconds, seconds};
+pub(crate) use stage::layer_blocks;
 pub use stage::{RankTime, StageTime, rank_times, stage_times};
 pub use stage_work::stage_work;
 pub use step::{Part, StepEstimate, Terms, estimate, estimate_with};

@@ -1,6 +1,6 @@
 //! AdamW, and the reduction of gradients before it.
 
-use super::collective::ring_seconds;
+use super::collective::{ring_seconds, share};
 use crate::hardware::Hardware;
 use crate::workload::{Layout, Network};
 
@@ -39,10 +39,7 @@ pub(super) fn reduce_seconds(hardware: &Hardware, layout: &Layout, held: Held) -
     // All-reduce passes everything twice. Where state is divided, the second time it is 16-bit weights.
     let divided = layout.shard_optimizer || layout.shard_weights;
     let width = layout.gradient_bytes + if divided { 2.0 } else { layout.gradient_bytes };
-    let ring = |n: u32, stride: u32, parameters: f64| {
-        let share = f64::from(n - 1) / f64::from(n);
-        ring_seconds(hardware, n, stride, width * share * parameters)
-    };
+    let ring = |n: u32, stride: u32, parameters: f64| ring_seconds(hardware, n, stride, width * share(n) * parameters);
     ring(shared_by, layout.tensor, held.shared) + ring(routed_by, layout.tensor * layout.expert, held.routed)
 }
 

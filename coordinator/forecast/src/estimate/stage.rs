@@ -203,20 +203,19 @@ impl Clock<'_> {
         let cpu = |kernels: &[Kernel], backward| {
             kernels.iter().map(|kernel| launch_seconds(self.hardware, kernel, backward)).sum::<f64>()
         };
-        time.forward += gpu(&block.forward);
-        time.input += gpu(&block.input);
-        time.weight += gpu(&block.weight) + self.accumulation(&block.weight);
-        time.again += gpu(again);
+        let [forward, input, weight, again_gpu] = [&block.forward, &block.input, &block.weight, again].map(gpu);
+        time.forward += forward;
+        time.input += input;
+        time.weight += weight + self.accumulation(&block.weight);
+        time.again += again_gpu;
         if block.label == "experts" {
-            time.experts += gpu(&block.forward) + gpu(&block.input) + gpu(&block.weight) + gpu(again);
+            time.experts += forward + input + weight + again_gpu;
         }
         time.launch +=
             cpu(&block.forward, false) + cpu(&block.input, true) + cpu(&block.weight, true) + cpu(again, false);
         let repeated = if self.layout.recompute == Recompute::Full { 3.0 } else { 2.0 };
         for &collective in &block.collectives {
-            let experts = self.network.experts;
-            let (top_k, max_nodes) = experts.map_or((0.0, None), |e| (f64::from(e.top_k), e.max_nodes));
-            let seconds = seconds_of(self.hardware, self.layout, collective, top_k, max_nodes);
+            let seconds = seconds_of(self.hardware, self.network, self.layout, collective);
             let launched = self.hardware.collective_launch_seconds * repeated;
             match collective {
                 Collective::AllReduce(Group::Tensor, _) | Collective::GatherScatter(Group::Tensor, _) => {

@@ -27,7 +27,7 @@ impl Recipe {
 }
 
 /// Of every preset that rows calibrate.
-pub const RECIPES: &[Recipe] = &[A100, H800, B200];
+pub const RECIPES: &[Recipe] = &[A100, H800, B200, GB200];
 
 const A100: Recipe = Recipe {
     hardware: "A100",
@@ -76,6 +76,16 @@ const B200: Recipe = Recipe {
     hardware: "B200",
     rows: &[include_str!("calibration/published.csv")],
     constants: &[("launch_seconds", 6e-5, 0.5), ("backward_launch_seconds", 6e-5, 0.5)],
+    weights: &[],
+    outlier: 0.2,
+    hold: 0.01,
+};
+
+/// One row in 16 bits, which products set the pace of.
+const GB200: Recipe = Recipe {
+    hardware: "GB200",
+    rows: &[include_str!("calibration/published.csv")],
+    constants: &[("matmul_efficiency", 0.8, 0.5), ("grouped_efficiency", 0.6, 0.5)],
     weights: &[],
     outlier: 0.2,
     hold: 0.01,

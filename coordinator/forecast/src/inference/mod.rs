@@ -100,13 +100,14 @@ mod tests {
     fn deepseek_v2() -> Network {
         let attention =
             Attention::Latent { heads: 128, q_rank: Some(1536), kv_rank: 512, nope: 128, rope: 64, value: 128 };
-        let experts = Experts { n: 160, top_k: 6, inner: 1536, shared_inner: 3072, max_nodes: Some(3) };
+        let experts = Experts { n: 160, top_k: 6, inner: 1536, shared_inner: 3072, max_nodes: Some(3), biased: false };
         Network {
             layers: 60,
             dense_layers: 1,
             hidden: 5120,
             vocab: 102_400,
             attention,
+            window: None,
             feed_forward: FeedForward { inner: 12_288, gated: true },
             experts: Some(experts),
             mtp_depth: 0,

@@ -1,5 +1,7 @@
 //! Constants of a machine from rows: those few rows that its preset names, and no others.
 
+use std::sync::LazyLock;
+
 use super::csv::CsvError;
 use super::judge::predicted;
 use super::row::{Row, read};
@@ -68,10 +70,13 @@ pub fn fit(texts: &[&str], name: &str) -> Result<Fit, FitError> {
     Ok(Fit { hardware, constants, rows: rows.len() })
 }
 
+/// The rows of all recipes.
+static NAMED: LazyLock<Vec<Row>> =
+    LazyLock::new(|| RECIPES.iter().flat_map(|recipe| named(recipe).unwrap_or_default()).collect());
+
 /// Whether constants of its preset were fitted on a row.
 pub(super) fn is_fitted(row: &Row) -> bool {
-    let own = RECIPES.iter().filter(|recipe| recipe.hardware == row.hardware);
-    own.flat_map(|recipe| named(recipe).unwrap_or_default()).any(|other| is_same(row, &other))
+    NAMED.iter().any(|other| is_same(row, other))
 }
 
 fn named(recipe: &Recipe) -> Result<Vec<Row>, CsvError> {

@@ -1,8 +1,8 @@
 //! Measurements of less than a step: the kernels of a profile, and exchanges on their own.
 
-use crate::estimate::{exchange_alone, pair_seconds, seconds};
+use crate::estimate::{exchange_alone, layer_blocks, pair_seconds, seconds};
 use crate::hardware::Hardware;
-use crate::workload::{self, Block, Kernel, Layout, Network, Role};
+use crate::workload::{Block, Kernel, Layout, Network, Role};
 
 /// Layers of the pair of passes in the published profile of DeepSeek-V3's training.
 const PROFILED_LAYERS: f64 = 4.0;
@@ -57,8 +57,7 @@ impl Probe {
     }
 
     pub(super) fn predict(self, hardware: &Hardware, network: &Network, layout: &Layout) -> f64 {
-        let Some(experts) = network.experts else { return 0.0 };
-        let exchange = exchange_alone(hardware, network, layout);
+        let Some(exchange) = exchange_alone(hardware, network, layout) else { return 0.0 };
         let ms = 1e3 * PROFILED_LAYERS;
         match self {
             Self::DispatchBandwidth => exchange.dispatch_bytes / exchange.dispatch_seconds / 1e9,
@@ -67,11 +66,7 @@ impl Probe {
             Self::CombineBeside => 2.0 * ms * exchange.combine_seconds * hardware.exchange_contention,
             Self::Pair => 1e3 * pair_seconds(hardware, network, layout, PROFILED_LAYERS),
             _ => {
-                let blocks = [
-                    workload::attention(network, layout),
-                    workload::experts(network, layout, &experts),
-                    workload::shared_experts(network, layout, &experts),
-                ];
+                let blocks = layer_blocks(network, layout, network.layers);
                 let all = hardware.n_multiprocessors;
                 let beside = all / (all - hardware.exchange_multiprocessors);
                 let chosen = blocks.iter().flat_map(|block| kernels(block, layout)).filter(|kernel| self.is(kernel));

@@ -4,7 +4,9 @@ use super::csv::Table;
 use super::probe::Probe;
 use super::row::{Cells, Measure, Row};
 use crate::hardware::{self, Format};
-use crate::workload::{Attention, Experts, FeedForward, Kernels, Layout, Network, Recompute, Schedule};
+use crate::workload::{
+    Attention, Dispatch, Experts, FeedForward, Kernels, Layout, Network, Recompute, Schedule, Window,
+};
 
 pub(super) fn row(table: &Table, record: usize) -> Result<Row, (String, String, String)> {
     let mut cells = Cells::new(table, record);
@@ -65,7 +67,8 @@ fn exchange(mut cells: Cells<'_>, id: String, group: String) -> Result<Row, (Str
         top_k: cells.whole("top_k"),
         inner: 1,
         shared_inner: 0,
-        max_nodes: cells.text("max_nodes").map(|_| cells.whole("max_nodes")),
+        max_nodes: cells.whole_if("max_nodes"),
+        biased: false,
     };
     let network =
         Network { experts: Some(experts), dense_layers: 0, ..Network::gpt(1, cells.whole("hidden"), 1, 1, 1) };
@@ -85,6 +88,7 @@ fn exchange(mut cells: Cells<'_>, id: String, group: String) -> Result<Row, (Str
         expert,
         shard_weights: false,
         shard_optimizer: false,
+        dispatch: Dispatch::Deduplicated,
         recompute: Recompute::None,
         schedule: Schedule::OneFOneB,
         kernels: Kernels::FusedAttention,
@@ -103,7 +107,7 @@ fn network(cells: &mut Cells<'_>) -> Network {
     let attention = match cells.text("kv_rank") {
         Some(_) => Attention::Latent {
             heads,
-            q_rank: cells.text("q_rank").map(|_| cells.whole("q_rank")),
+            q_rank: cells.whole_if("q_rank"),
             kv_rank: cells.whole("kv_rank"),
             nope: cells.whole("qk_nope_dim"),
             rope: cells.whole("qk_rope_dim"),
@@ -114,18 +118,20 @@ fn network(cells: &mut Cells<'_>) -> Network {
             Attention::Grouped { heads, kv_heads: cells.whole_or("kv_heads", heads), head_dim }
         }
     };
+    let is_gpt_oss = cells.text("model").is_some_and(is_gpt_oss);
     let experts = cells.text("experts").is_some().then(|| Experts {
         n: cells.whole("experts"),
         top_k: cells.whole("top_k"),
         inner: cells.whole("expert_ffn"),
-        shared_inner: if cells.text("shared_ffn").is_some() { cells.whole("shared_ffn") } else { 0 },
-        max_nodes: cells.text("max_nodes").map(|_| cells.whole("max_nodes")),
+        shared_inner: cells.whole_if("shared_ffn").unwrap_or(0),
+        max_nodes: cells.whole_if("max_nodes"),
+        biased: cells.text("expert_bias").map_or(is_gpt_oss, |cell| cell == "1"),
     });
-    let dense_layers = match (experts, cells.text("dense_layers")) {
-        (None, _) => layers,
-        (Some(_), None) => 0,
-        (Some(_), Some(_)) => cells.whole("dense_layers"),
+    let window = match cells.whole_if("window") {
+        Some(tokens) => Some(Window { tokens, whole_every: cells.whole_if("window_whole_every").unwrap_or(0) }),
+        None => is_gpt_oss.then_some(Window { tokens: 128, whole_every: 2 }),
     };
+    let dense_layers = if experts.is_none() { layers } else { cells.whole_if("dense_layers").unwrap_or(0) };
     let inner = if dense_layers > 0 { cells.whole("ffn") } else { 1 };
     let gated = cells.text("activation") != Some("gelu");
     Network {
@@ -134,11 +140,19 @@ fn network(cells: &mut Cells<'_>) -> Network {
         hidden,
         vocab,
         attention,
+        window,
         feed_forward: FeedForward { inner, gated },
         experts,
-        mtp_depth: if cells.text("mtp").is_some() { cells.whole("mtp") } else { 0 },
+        mtp_depth: cells.whole_if("mtp").unwrap_or(0),
         tied: !gated,
     }
+}
+
+/// Rows seldom say it: GPT-OSS sees 128 tokens in every other layer, and its experts have biases and a clamp (its public
+/// configuration: `sliding_window`, `layer_types`, `swiglu_limit`).
+fn is_gpt_oss(model: &str) -> bool {
+    let letters: String = model.chars().filter(char::is_ascii_alphanumeric).collect();
+    letters.to_lowercase().starts_with("gptoss")
 }
 
 fn layout(cells: &mut Cells<'_>) -> Layout {
@@ -180,6 +194,14 @@ fn layout(cells: &mut Cells<'_>) -> Layout {
             Kernels::FusedAttention
         }
     };
+    let dispatch = match cells.text("dispatcher") {
+        None | Some("deepep" | "hybridep") => Dispatch::Deduplicated,
+        Some("alltoall") => Dispatch::EveryExpert,
+        Some(other) => {
+            cells.note(format!("dispatcher: {other} is not alltoall, deepep or hybridep"));
+            Dispatch::Deduplicated
+        }
+    };
     let sharded = cells.text("fsdp").is_some_and(|cell| cell == "1");
     Layout {
         tensor,
@@ -191,6 +213,7 @@ fn layout(cells: &mut Cells<'_>) -> Layout {
         expert,
         shard_weights: sharded,
         shard_optimizer: kernels.overlaps(),
+        dispatch,
         recompute,
         schedule: match cells.text("schedule") {
             Some("dualpipe") => Schedule::DualPipe,

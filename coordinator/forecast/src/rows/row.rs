@@ -119,6 +119,11 @@ impl<'a> Cells<'a> {
         if self.text(column).is_some() { self.whole(column) } else { value }
     }
 
+    /// A positive whole number, where there is one; 0 says as much as an empty cell.
+    pub(super) fn whole_if(&mut self, column: &str) -> Option<u32> {
+        self.text(column).filter(|&cell| cell != "0").map(|_| self.whole(column))
+    }
+
     pub(super) fn note(&mut self, reason: String) {
         self.wrong.get_or_insert(reason);
     }

@@ -7,7 +7,7 @@
 use super::csv::Table;
 use super::row::{Cells, Measure, Row};
 use crate::hardware::Format;
-use crate::workload::{Kernels, Layout, Network, Recompute, Schedule};
+use crate::workload::{Dispatch, Kernels, Layout, Network, Recompute, Schedule};
 
 /// The column by which the form is known.
 pub(super) const MARK: &str = "iteration time (ms)";
@@ -44,6 +44,7 @@ pub(super) fn row(table: &Table, record: usize) -> Result<Row, (String, String, 
         expert: 1,
         shard_weights: false,
         shard_optimizer: false,
+        dispatch: Dispatch::Deduplicated,
         recompute: if several { Recompute::Full } else { Recompute::None },
         schedule: Schedule::OneFOneB,
         kernels: Kernels::Separate,

@@ -1,6 +1,6 @@
 //! The kernels of attention: grouped-query, multi-head and latent.
 
-use super::{Attention, Block, Collective, Group, Kernel, Kernels, Layout, Network, Recompute, Role};
+use super::{Attention, Block, Collective, Group, Kernel, Kernels, Layout, Network, Role};
 use crate::hardware::Format;
 
 /// Norm, projections, scores, values, output projection and residual of one layer, for one microbatch on one rank.
@@ -16,7 +16,8 @@ pub fn attention(network: &Network, layout: &Layout) -> Block {
             let kv_heads = kv_heads.max(t);
             let (q, kv) = (heads * head_dim / t, kv_heads * head_dim / t);
             block.linear(m, d, q + 2.0 * kv, layout.format);
-            scores(&mut block, layout, heads / t, kv_heads / t, head_dim, head_dim);
+            let pairs = network.pairs_per_token(f64::from(layout.sequence));
+            scores(&mut block, layout, pairs, (heads / t, kv_heads / t), (head_dim, head_dim));
             block.linear(m, q, d, layout.format);
         }
         Attention::Latent { heads, q_rank, kv_rank, nope, rope, value } => {
@@ -39,7 +40,8 @@ pub fn attention(network: &Network, layout: &Layout) -> Block {
             // The norm of the compressed key, and the shared rotary key copied beside every head's.
             let keys = m * heads * (nope + rope);
             block.memory(4.0 * m * kv_rank + 4.0 * keys, 8.0 * m * kv_rank + 4.0 * keys, 2.0);
-            scores(&mut block, layout, heads, heads, nope + rope, value);
+            let pairs = network.pairs_per_token(f64::from(layout.sequence));
+            scores(&mut block, layout, pairs, (heads, heads), (nope + rope, value));
             block.linear(m, heads * value, d, layout.format);
             ups.push(Kernel::Memory { bytes: 4.0 * m * d + 4.0 * keys, n: 2.0 });
             block.cheap = ups;
@@ -65,14 +67,15 @@ pub(super) fn around(block: &mut Block, layout: &Layout, n: f64, biased: bool) {
     block.memory(forward, backward, kernels);
 }
 
-/// Scores, softmax and values of `heads` heads.
-fn scores(block: &mut Block, layout: &Layout, heads: f64, kv_heads: f64, key: f64, value: f64) {
+/// Scores, softmax and values of so many heads of queries and of keys, whose keys and values are so wide; a token looks
+/// at `pairs` others.
+fn scores(block: &mut Block, layout: &Layout, pairs: f64, (heads, kv_heads): (f64, f64), (key, value): (f64, f64)) {
     let (m, s) = (layout.tokens(), f64::from(layout.sequence));
     // Rotary positions or transposes of queries and keys: read and write.
     block.memory(4.0 * m * heads * key, 4.0 * m * heads * key, 2.0);
     if layout.kernels == Kernels::FusedAttention {
-        // Half of the pairs, which context ranks divide evenly.
-        let flops = 2.0 * m * (s / 2.0) * heads * (key + value);
+        // Context ranks divide the pairs evenly.
+        let flops = 2.0 * m * pairs * heads * (key + value);
         let bytes = 2.0 * m * (heads * (key + value) + kv_heads * (key + value));
         block.forward.push(Kernel::FusedAttention { flops, bytes, backward: false });
         // Scores are computed again: five products instead of two.
@@ -102,16 +105,12 @@ pub(super) fn quantise(block: &mut Block, layout: &Layout) {
     if layout.format != Format::Fp8 {
         return;
     }
-    let cast = |kernels: &[Kernel], weights: bool| -> f64 {
-        let operand = |kernel: &Kernel| match *kernel {
-            Kernel::Matmul { rows, depth, batches, format: Format::Fp8, .. } if !weights => {
-                4.0 * rows * depth * batches
-            }
-            _ => 0.0,
-        };
-        kernels.iter().map(operand).sum()
+    let operand = |kernel: &Kernel| match *kernel {
+        Kernel::Matmul { rows, depth, batches, format: Format::Fp8, .. } => 4.0 * rows * depth * batches,
+        _ => 0.0,
     };
-    let (forward, backward) = (cast(&block.forward, false), cast(&block.input, false));
+    let cast = |kernels: &[Kernel]| kernels.iter().map(operand).sum();
+    let (forward, backward) = (cast(&block.forward), cast(&block.input));
     // A cast a product, or one an expert.
     let n = block.forward.iter().filter(|k| matches!(k, Kernel::Matmul { .. })).map(Kernel::launches).sum();
     block.memory(forward, backward, n);
@@ -126,17 +125,5 @@ pub(super) fn between(block: &mut Block, layout: &Layout, n: f64) {
         } else {
             Collective::AllReduce(Group::Tensor, bytes)
         });
-    }
-}
-
-/// Whether full recomputation repeats a forward.
-impl Recompute {
-    /// What backward does again of a block.
-    pub fn again(self, block: &Block) -> &[Kernel] {
-        match self {
-            Self::None => &[],
-            Self::Selective => &block.cheap,
-            Self::Full => &block.forward,
-        }
     }
 }

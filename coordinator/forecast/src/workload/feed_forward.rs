@@ -30,8 +30,7 @@ pub fn experts(network: &Network, layout: &Layout, experts: &Experts) -> Block {
     let mut block = Block::new("experts");
     let (m, d) = (layout.tokens(), f64::from(network.hidden));
     let [n, top_k, inner] = [experts.n, experts.top_k, experts.inner].map(f64::from);
-    let t = f64::from(layout.tensor);
-    let m = m / if layout.sequence_parallel { t } else { 1.0 };
+    let m = m / layout.between();
     let rows = m * top_k;
     // Gate: logits in FP32, sigmoid or softmax, choice.
     block.forward.push(Kernel::Matmul {
@@ -47,14 +46,35 @@ pub fn experts(network: &Network, layout: &Layout, experts: &Experts) -> Block {
     block.memory(8.0 * rows * d, 8.0 * rows * d, 4.0);
     let held = (n / f64::from(layout.expert)).max(1.0);
     block.grouped(rows, d, 2.0 * inner, held, layout.format, Role::Grouped);
+    if experts.biased {
+        clamp(&mut block, rows * inner);
+    }
     block.memory(6.0 * rows * inner, 10.0 * rows * inner, 1.0);
     block.grouped(rows, inner, d, held, layout.format, Role::Grouped);
+    if experts.biased {
+        bias(&mut block, rows * d, held);
+    }
     quantise(&mut block, layout);
-    let dispatched = if layout.format == Format::Fp8 { scaled_row(d) } else { 2.0 * d };
-    block.collectives.extend([Collective::Dispatch(dispatched), Collective::Combine(2.0 * d)]);
+    let [dispatched, combined] = exchanged_rows(network, layout);
+    block.collectives.extend([Collective::Dispatch(dispatched), Collective::Combine(combined)]);
     // The SwiGLU of experts, whose inputs are kept (arXiv 2412.19437, §3.2.3).
     block.cheap.push(Kernel::Memory { bytes: 6.0 * rows * inner, n: 1.0 });
     block
+}
+
+/// Both halves of `n` rows times width are clamped and copied side by side before the activation: three kernels that
+/// read and write all of it in 16 bits; backward reads the input again and copies the gradients together (Megatron Core
+/// 2025-11, `fused_bias_geglu.py`, `weighted_bias_quick_geglu_impl`).
+fn clamp(block: &mut Block, n: f64) {
+    block.memory(16.0 * n, 20.0 * n, 3.0);
+}
+
+/// Each expert's bias times each row's weight is added to `n` elements of results in FP32, the experts' parts are copied
+/// together and cast back: 28 bytes an element. Backward casts, and sums over rows for the bias and over columns for the
+/// weight: 40 (Megatron Core 2025-11, `experts.py`, `TEGroupedMLP._apply_bias`).
+fn bias(block: &mut Block, n: f64, held: f64) {
+    block.forward.push(Kernel::Memory { bytes: 28.0 * n, n: 2.0 * held + 2.0 });
+    block.input.push(Kernel::Memory { bytes: 40.0 * n, n: 6.0 * held + 2.0 });
 }
 
 /// Norm, shared experts and residual of a sparse layer; they run while tokens travel.
@@ -73,7 +93,10 @@ pub fn shared_experts(network: &Network, layout: &Layout, experts: &Experts) -> 
     block
 }
 
-/// Bytes of a row of `d` elements in FP8 with an FP32 scale for every 128 (arXiv 2412.19437, §3.3).
-pub(crate) fn scaled_row(d: f64) -> f64 {
-    d + 4.0 * (d / 128.0).ceil()
+/// Bytes of a token's row on its way to the experts and back: in FP8 with an FP32 scale for every 128 elements (arXiv
+/// 2412.19437, §3.3), or in 16 bits; back always in 16.
+pub(crate) fn exchanged_rows(network: &Network, layout: &Layout) -> [f64; 2] {
+    let d = f64::from(network.hidden);
+    let scaled = d + 4.0 * (d / 128.0).ceil();
+    [if layout.format == Format::Fp8 { scaled } else { 2.0 * d }, 2.0 * d]
 }

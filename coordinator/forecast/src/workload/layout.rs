@@ -1,12 +1,10 @@
 //! How the work of a step is divided.
 
-use serde::Serialize;
-
+use super::{Block, Kernel};
 use crate::hardware::Format;
 
 /// What backward computes again instead of keeping it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recompute {
     /// Nothing.
     None,
@@ -17,9 +15,19 @@ pub enum Recompute {
     Full,
 }
 
+impl Recompute {
+    /// What backward does again of a block.
+    pub fn again(self, block: &Block) -> &[Kernel] {
+        match self {
+            Self::None => &[],
+            Self::Selective => &block.cheap,
+            Self::Full => &block.forward,
+        }
+    }
+}
+
 /// The order of microbatches in the pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
     /// One forward, one backward; interleaved where there are virtual stages.
     OneFOneB,
@@ -34,8 +42,7 @@ pub enum Schedule {
 }
 
 /// Which kernels the training software brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernels {
     /// Bias, dropout and residual are kernels of their own; gradients are added in a pass of their own.
     Separate,
@@ -52,8 +59,18 @@ impl Kernels {
     }
 }
 
+/// How often the row of a token travels to the experts and back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dispatch {
+    /// Once to every node that it needs and on over NVLink, within one domain once to every rank (arXiv 2412.19437,
+    /// §3.2.2; DeepEP).
+    Deduplicated,
+    /// Once for every expert, by a plain all-to-all of the collective library (Megatron Core's `alltoall` dispatcher).
+    EveryExpert,
+}
+
 /// How a step is divided among ranks and in time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     /// Ranks that share a matrix.
     pub tensor: u32,
@@ -73,6 +90,8 @@ pub struct Layout {
     pub shard_weights: bool,
     /// Whether the optimizer's state is divided among data ranks (ZeRO-1).
     pub shard_optimizer: bool,
+    /// How tokens travel to their experts.
+    pub dispatch: Dispatch,
     /// What backward computes again.
     pub recompute: Recompute,
     /// The order of microbatches.

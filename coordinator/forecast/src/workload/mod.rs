@@ -11,9 +11,9 @@ mod of_plan;
 
 pub use block::{Block, Collective, Group, Kernel, Role};
 pub use ends::{embedding, head, prediction};
-pub use layout::{Kernels, Layout, Recompute, Schedule};
-pub use network::{Attention, Experts, FeedForward, Network};
+pub use layout::{Dispatch, Kernels, Layout, Recompute, Schedule};
+pub use network::{Attention, Experts, FeedForward, Network, Window};
 
 pub use attention::attention;
-pub(crate) use feed_forward::scaled_row;
+pub(crate) use feed_forward::exchanged_rows;
 pub use feed_forward::{dense, experts, shared_experts};

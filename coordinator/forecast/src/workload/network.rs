@@ -1,11 +1,9 @@
 //! A decoder in as few numbers as its cost needs: DeepSeek's, and the dense and sparse ones of others.
 
 use ds_arch::{GroupLimit, ModelConfig};
-use serde::Serialize;
 
 /// How tokens look at each other.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Attention {
     /// Multi-head (as many keys as queries) or grouped-query attention.
     Grouped {
@@ -33,8 +31,17 @@ pub enum Attention {
     },
 }
 
+/// Layers that look back only so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Tokens that a token sees, itself included.
+    pub tokens: u32,
+    /// One layer of so many sees everything; 0 where none does.
+    pub whole_every: u32,
+}
+
 /// A feed-forward network.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FeedForward {
     /// Inner width.
     pub inner: u32,
@@ -43,7 +50,7 @@ pub struct FeedForward {
 }
 
 /// A mixture of experts.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Experts {
     /// Routed ones of a layer.
     pub n: u32,
@@ -55,10 +62,13 @@ pub struct Experts {
     pub shared_inner: u32,
     /// Nodes that one token may go to, if that is limited.
     pub max_nodes: Option<u32>,
+    /// Whether products have biases and the activation is clamped, each in passes of its own (GPT-OSS as Megatron Core
+    /// trains it).
+    pub biased: bool,
 }
 
 /// A decoder.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// Layers without MTP.
     pub layers: u32,
@@ -70,6 +80,8 @@ pub struct Network {
     pub vocab: u32,
     /// How tokens look at each other.
     pub attention: Attention,
+    /// How far back, where not all layers see the whole sequence.
+    pub window: Option<Window>,
     /// Of dense layers.
     pub feed_forward: FeedForward,
     /// Of the others.
@@ -89,6 +101,7 @@ impl Network {
             hidden,
             vocab,
             attention: Attention::Grouped { heads, kv_heads: heads, head_dim: hidden / heads.max(1) },
+            window: None,
             feed_forward: FeedForward { inner, gated: false },
             experts: None,
             mtp_depth: 0,
@@ -152,6 +165,17 @@ impl Network {
         self.shared_parameters(layer) + share * self.expert_parameters(layer)
     }
 
+    /// Tokens that a token looks at under a causal mask, in the mean of its places and of the layers.
+    pub fn pairs_per_token(&self, sequence: f64) -> f64 {
+        let whole = sequence / 2.0;
+        let Some(window) = self.window else { return whole };
+        let tokens = f64::from(window.tokens).min(sequence);
+        // The first tokens of a sequence have less behind them than the window shows.
+        let near = tokens - tokens * tokens / (2.0 * sequence);
+        let share = if window.whole_every == 0 { 0.0 } else { 1.0 / f64::from(window.whole_every) };
+        share * whole + (1.0 - share) * near
+    }
+
     /// Matrix FLOPs of a token forward and backward (three times the forward, nothing recomputed), without MTP: six for
     /// every weight that it meets, and attention over all pairs or, causal, over half of them.
     pub fn training_flops_per_token(&self, sequence: f64, causal: bool) -> f64 {
@@ -160,7 +184,7 @@ impl Network {
             Attention::Grouped { heads, head_dim, .. } => 2.0 * f64::from(heads) * f64::from(head_dim),
             Attention::Latent { heads, nope, rope, value, .. } => f64::from(heads) * f64::from(nope + rope + value),
         };
-        let pairs = if causal { sequence / 2.0 } else { sequence };
+        let pairs = if causal { self.pairs_per_token(sequence) } else { sequence };
         6.0 * (weights + self.vocabulary_parameters() + f64::from(self.layers) * widths * pairs)
     }
 }
@@ -179,6 +203,7 @@ impl From<&ModelConfig> for Network {
             inner: moe.expert_hidden,
             shared_inner: moe.n_shared * moe.expert_hidden,
             max_nodes,
+            biased: false,
         };
         Self {
             layers: config.n_layers,
@@ -193,6 +218,7 @@ impl From<&ModelConfig> for Network {
                 rope: a.qk_rope_dim,
                 value: a.v_head_dim,
             },
+            window: None,
             feed_forward: FeedForward { inner: config.dense_hidden, gated: true },
             experts: Some(experts),
             mtp_depth: config.mtp.depth,

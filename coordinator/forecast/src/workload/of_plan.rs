@@ -3,7 +3,7 @@
 use ds_plan::JobPlan;
 use ds_plan::spec::{self, ComputeType, ScheduleKind};
 
-use super::{Kernels, Layout, Recompute, Schedule};
+use super::{Dispatch, Kernels, Layout, Recompute, Schedule};
 use crate::hardware::Format;
 
 impl Layout {
@@ -21,6 +21,7 @@ impl Layout {
             expert: parallel.expert,
             shard_weights: parallel.zero == 3,
             shard_optimizer: parallel.zero > 0,
+            dispatch: Dispatch::Deduplicated,
             recompute: match parallel.recompute {
                 spec::Recompute::None => Recompute::None,
                 spec::Recompute::Norms => Recompute::Selective,

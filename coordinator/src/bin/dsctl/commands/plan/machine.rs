@@ -1,14 +1,13 @@
 //! Which machine a plan is for: a kind of GPU, and a network.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ds_forecast::hardware::{Hardware, hardware};
 use ds_plan::spec::JobSpec;
 use ds_topology::fabric::Fabric;
 
 use crate::failure::Failure;
-use crate::files::read_bytes;
-use crate::machine::{fabric_of, hardware_named, preset, usual};
+use crate::machine::{calibrated, fabric_of, hardware_named, preset, usual};
 
 /// `--fabric`, `--hardware`, `--calibration`, `--price`.
 #[derive(clap::Args)]
@@ -78,12 +77,6 @@ pub(super) fn large_enough(fabric: &Fabric, n_ranks: u32) -> Result<(), Failure>
         return Err(Failure::FabricTooSmall { name: fabric.name().to_owned(), n_gpus, n_ranks });
     }
     Ok(())
-}
-
-fn calibrated(path: &Path) -> Result<Hardware, Failure> {
-    let text = read_bytes(path)?;
-    let refused = |error: serde_json::Error| Failure::Calibration { path: path.to_owned(), reason: error.to_string() };
-    serde_json::from_slice(&text).map_err(refused)
 }
 
 fn price(text: &str) -> Result<f64, String> {

@@ -16,7 +16,7 @@ use ds_topology::routing::{FabricRoutes, Policy};
 use crate::commands::fabric::read_fabric;
 use crate::failure::Failure;
 use crate::files::write_text;
-use crate::machine::fabric_of;
+use crate::machine::{calibrated, fabric_of};
 use crate::output::{Exit, FormatArgs};
 use crate::spec::SpecArgs;
 use ask::{Asked, SkewAsked};
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// The machine, such as h800; that of the job or of the fabric when absent
     #[arg(long, value_name = "NAME")]
     hardware: Option<String>,
+    /// What `dsctl calibrate` wrote, in place of a preset
+    #[arg(long, value_name = "FILE", conflicts_with = "hardware")]
+    calibration: Option<PathBuf>,
     /// How many steps in a row
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     steps: u32,
@@ -79,7 +82,10 @@ impl Args {
         let spec = self.spec.as_ref().ok_or(Failure::NoJob)?;
         let plan = JobPlan::new(spec.read()?.spec)?;
         let fabric = fabric_of(self.fabric.as_deref(), plan.spec())?.ok_or(Failure::FabricUnnamed)?;
-        let hardware = fabric::hardware(self.hardware.as_deref(), &plan, &fabric)?;
+        let hardware = match &self.calibration {
+            Some(path) => calibrated(path)?,
+            None => fabric::hardware(self.hardware.as_deref(), &plan, &fabric)?,
+        };
         let refused = |error: &dyn std::fmt::Display| Failure::Simulation { reason: error.to_string() };
         let states = states(&fabric, &self.what_if).map_err(|error| refused(&error))?;
         let skew = self.skew.read()?;
