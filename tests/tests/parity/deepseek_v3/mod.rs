@@ -37,7 +37,8 @@ pub(crate) fn checks(folder: &Folder) -> Vec<Check> {
         let folder = folder.clone();
         Check::new(name, move || run(&folder, kind))
     };
-    let mut checks = Vec::new();
+    let of = folder.clone();
+    let mut checks = vec![Check::new("config", move || config::check(&of))];
     for (kind, name) in [(Kind::Double, "f64"), (Kind::Float, "f32")] {
         checks.push(check(format!("forward {name}"), forward::check, kind));
         if folder.has("grads.safetensors") {
