@@ -1,11 +1,12 @@
 //! What tch does not offer: backward with given gradients for chosen inputs, autograd nodes written in Rust, fused
-//! AdamW and norms of many tensors at once. A small C++ shim (`cpp/shim.cpp`) stands below.
+//! AdamW, norms of many tensors at once, and products in eight-bit floats. A small C++ shim (`cpp/shim.cpp`) stands below.
 
 mod adamw;
 mod backward;
 mod differentiable;
 mod error;
 mod ffi;
+pub mod fp8;
 mod library;
 mod norms;
 

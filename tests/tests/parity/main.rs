@@ -6,6 +6,7 @@
 mod compare;
 mod deepseek_v3;
 mod folder;
+mod fp8;
 mod gate;
 mod loss_free;
 mod rope;
@@ -37,6 +38,7 @@ type Checks = fn(&Folder) -> Vec<Check>;
 /// What can be compared: the file that marks a folder of the kind, and its checks.
 const KINDS: &[(&str, Checks)] = &[
     ("forward.safetensors", deepseek_v3::checks),
+    ("fp8.json", fp8::checks),
     ("gate.json", gate::checks),
     ("lfb.json", loss_free::checks),
     ("yarn.json", rope::checks),

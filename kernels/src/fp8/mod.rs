@@ -1,0 +1,15 @@
+//! Matrix products in eight-bit floats with fine scales, as DeepSeek-V3 trains (arXiv 2412.19437, §3.3): E4M3 for all
+//! operands, a scale for every tile of 1 × 128 of activations and gradients and for every block of 128 × 128 of weights,
+//! sums in FP32.
+//!
+//! Shapes: m rows (tokens), k columns that a product sums over, n columns of the result.
+
+mod counters;
+mod linear;
+mod product;
+mod quantise;
+
+pub use counters::{ProductCounts, product_counts};
+pub use linear::linear;
+pub use product::{product, product_by_blocks};
+pub use quantise::{ALONG, Quantised, ScaleRule, Scaling, quantise};

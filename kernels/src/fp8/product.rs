@@ -1,0 +1,43 @@
+//! Products of quantised matrices.
+
+use tch::{Kind, Tensor};
+
+use super::quantise::{ALONG, Quantised, Scaling};
+
+/// a bᵀ in FP32: `[m, k]` times `[n, k]` gives `[m, n]`. A code times a scale is an FP32 number up to its last place, and
+/// within 128 columns all terms of a result share both scales; so one FP32 product of the numbers is the product of the
+/// codes, scaled by blocks, but for the order of roundings ([`product_by_blocks`] has the published order).
+///
+/// # Panics
+/// When the matrices have different numbers of columns.
+pub fn product(a: &Quantised, b: &Quantised) -> Tensor {
+    assert_eq!(a.codes.size()[1], b.codes.size()[1], "columns of both factors");
+    a.dequantise().matmul(&b.dequantise().tr())
+}
+
+/// What [`product`] means: sums of products of codes over 128 columns, each scaled and added up in FP32.
+///
+/// # Panics
+/// Likewise.
+pub fn product_by_blocks(a: &Quantised, b: &Quantised) -> Tensor {
+    let k = a.codes.size()[1];
+    assert_eq!(k, b.codes.size()[1], "columns of both factors");
+    let (x, y) = (a.codes.to_kind(Kind::Float), b.codes.to_kind(Kind::Float));
+    let mut sum = Tensor::zeros([x.size()[0], y.size()[0]], (Kind::Float, x.device()));
+    for (block, first) in (0..k).step_by(ALONG as usize).enumerate() {
+        let width = ALONG.min(k - first);
+        let codes = x.narrow(1, first, width).matmul(&y.narrow(1, first, width).tr());
+        let (rows, columns) = (scale_of_rows(a, block as i64), scale_of_rows(b, block as i64));
+        sum += codes * rows.unsqueeze(1) * columns.unsqueeze(0);
+    }
+    sum
+}
+
+/// Of every row, in one block of columns.
+fn scale_of_rows(q: &Quantised, block: i64) -> Tensor {
+    let scales = q.scales.select(1, block);
+    match q.scaling {
+        Scaling::Tiles => scales,
+        Scaling::Blocks => scales.repeat_interleave_self_int(ALONG, 0, None::<i64>).narrow(0, 0, q.codes.size()[0]),
+    }
+}
