@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::spec::{ComputeType, JobSpec, MomentType, Recompute, ScheduleKind, WireType};
+use crate::spec::{JobSpec, Recompute, ScheduleKind, WireType};
 
 /// One value that is planned only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,6 @@ pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
         one(parallel.schedule != ScheduleKind::OneFOneB, "parallel.schedule", &parallel.schedule, "1f1b"),
         one(parallel.zero > 0, "parallel.zero", &parallel.zero, "0"),
         one(parallel.recompute != Recompute::None, "parallel.recompute", &parallel.recompute, "none"),
-        one(precision.compute == ComputeType::Fp8, "precision.compute", &precision.compute, "f32, bf16 and f64"),
-        one(precision.moments != MomentType::F32, "precision.moments", &precision.moments, "f32"),
         one(precision.dispatch != WireType::Compute, "precision.dispatch", &precision.dispatch, "compute"),
         one(precision.combine != WireType::Compute, "precision.combine", &precision.combine, "compute"),
         one(spec.train.iter().any(|phase| phase.ema), "train[].ema", &true, "false"),
@@ -87,14 +85,6 @@ mod tests {
         refused(
             |job| job.parallel.recompute = Recompute::Norms,
             "parallel.recompute norms is planned, but workers run none only",
-        );
-        refused(
-            |job| job.precision.compute = ComputeType::Fp8,
-            "precision.compute fp8 is planned, but workers run f32, bf16 and f64 only",
-        );
-        refused(
-            |job| job.precision.moments = MomentType::Bf16,
-            "precision.moments bf16 is planned, but workers run f32 only",
         );
         refused(
             |job| job.precision.dispatch = WireType::Fp8,

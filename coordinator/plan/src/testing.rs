@@ -8,8 +8,8 @@ use ds_arch::preset;
 use crate::job::JobPlan;
 use crate::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, JobSpec,
-    LearningRateSpec, MomentType, ParallelSpec, PhaseSpec, PrecisionSpec, Recompute, ScheduleKind, TokenizerSpec,
-    WireType,
+    LearningRateSpec, MomentType, ParallelSpec, PhaseSpec, PrecisionSpec, Recompute, ScaleType, ScheduleKind,
+    TokenizerSpec, WireType,
 };
 
 /// The model of that name on such a grid, with 8 microbatches a rank.
@@ -45,6 +45,7 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
         }],
         precision: PrecisionSpec {
             compute: ComputeType::F32,
+            scales: ScaleType::Exact,
             moments: MomentType::F32,
             dispatch: WireType::Compute,
             combine: WireType::Compute,

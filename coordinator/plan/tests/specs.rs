@@ -8,7 +8,7 @@ use ds_plan::JobPlan;
 use ds_plan::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, BiasRule, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
     Explained, JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, ParallelSpec, PhaseSpec,
-    PrecisionSpec, Recompute, Resolved, ScheduleKind, TokenizerSpec, WireType, read, schema, to_yaml,
+    PrecisionSpec, Recompute, Resolved, ScaleType, ScheduleKind, TokenizerSpec, WireType, read, schema, to_yaml,
 };
 use serde_json::Value;
 
@@ -82,6 +82,7 @@ fn a_file_of_version_1_means_what_it_meant() {
         }],
         precision: PrecisionSpec {
             compute: ComputeType::Bf16,
+            scales: ScaleType::Exact,
             moments: MomentType::F32,
             dispatch: WireType::Compute,
             combine: WireType::Compute,

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use ds_arch::{LayerId, ModelConfig, MoeConfig};
 use tch::{Device, Kind, Tensor};
 
-use crate::ModelError;
 use crate::exchange::{ExpertExchange, Route};
 use crate::feed_forward::{feed_forward, stacked_feed_forward};
 use crate::gate::{Choice, Chosen, balance, choose, loads, unbiased_choices};
 use crate::norm::rms_norm;
 use crate::parameters::Store;
 use crate::tape::{Leaf, Tape, Value};
+use crate::{ModelError, Precision, Products};
 
 /// The experts of one layer, and its gate.
 pub(crate) struct Moe {
@@ -22,6 +22,7 @@ pub(crate) struct Moe {
     n_local: i64,
     layer: LayerId,
     bias: Tensor,
+    products: Products,
     choice: Choice,
 }
 
@@ -43,7 +44,7 @@ struct Rows {
 }
 
 impl Moe {
-    pub(crate) fn new(config: &ModelConfig, layer: u32, n_local: u32, gate_kind: Kind, device: Device) -> Self {
+    pub(crate) fn new(config: &ModelConfig, layer: u32, n_local: u32, precision: Precision, device: Device) -> Self {
         Self {
             config: config.moe.clone(),
             hidden: config.hidden_size.into(),
@@ -51,7 +52,8 @@ impl Moe {
             base: format!("model.layers.{layer}"),
             n_local: n_local.into(),
             layer: LayerId(layer),
-            bias: Tensor::zeros([i64::from(config.moe.n_experts)], (gate_kind, device)),
+            bias: Tensor::zeros([i64::from(config.moe.n_experts)], (precision.wide(), device)),
+            products: precision.products,
             choice: Choice::Gate,
         }
     }
@@ -101,7 +103,7 @@ impl Moe {
 
         let route = &rows.route;
         let [out] = tape.graph(&[&arrived], self.expert_leaves(store, route), |inputs, leaves| {
-            Ok([self.experts(&inputs[0], leaves, route)])
+            Ok([self.experts(&inputs[0], leaves, route)?])
         })?;
         let back = exchange.combine(route, &out.1)?()?.index_select(0, &rows.inverse);
         let way = rows.clone();
@@ -143,22 +145,22 @@ impl Moe {
         let base = format!("{}.mlp.shared_experts", self.base);
         let leaves = vec![store.leaf(&format!("{base}.gate_up")), store.leaf(&format!("{base}.down_proj.weight"))];
         let [sum] = tape.graph(&[h, x], leaves, |inputs, leaves| {
-            let y = stacked_feed_forward(&inputs[1], &leaves[0].tensor, &leaves[1].tensor);
+            let y = stacked_feed_forward(&inputs[1], &leaves[0].tensor, &leaves[1].tensor, self.products)?;
             Ok([&inputs[0] + y.view_as(&inputs[0])])
         })?;
         Ok(sum)
     }
 
     /// The local experts over the rows that arrived, expert after expert.
-    fn experts(&self, arrived: &Tensor, leaves: &[Leaf], route: &Route) -> Tensor {
+    fn experts(&self, arrived: &Tensor, leaves: &[Leaf], route: &Route) -> Result<Tensor, ModelError> {
         let busy: Vec<i64> = route.arrived.iter().copied().filter(|&n| n > 0).collect();
         if busy.is_empty() {
-            return arrived.shallow_clone();
+            return Ok(arrived.shallow_clone());
         }
         let parts = arrived.split_with_sizes(busy.as_slice(), 0);
-        let outputs: Vec<Tensor> =
-            parts.iter().zip(leaves.chunks(2)).map(|(x, w)| feed_forward(x, &w[0].tensor, &w[1].tensor)).collect();
-        Tensor::cat(&outputs, 0)
+        let expert = |(x, w): (&Tensor, &[Leaf])| feed_forward(x, &w[0].tensor, &w[1].tensor, self.products);
+        let outputs: Vec<Tensor> = parts.iter().zip(leaves.chunks(2)).map(expert).collect::<Result<_, _>>()?;
+        Ok(Tensor::cat(&outputs, 0))
     }
 
     /// Two leaves for every local expert that got rows.

@@ -7,6 +7,7 @@ use std::ops::Range;
 use ds_arch::{LayerId, ModelConfig, Parameter, Place};
 use tch::{Device, Kind, Tensor, no_grad};
 
+use crate::Precision;
 use crate::init::initial;
 use crate::tape::Leaf;
 
@@ -79,7 +80,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(config: &ModelConfig, part: &StagePart, device: Device, kind: Kind, seed: u64) -> Self {
+    pub(crate) fn new(config: &ModelConfig, part: &StagePart, device: Device, precision: Precision, seed: u64) -> Self {
         let mut stacks: Vec<(String, Members)> = Vec::new();
         for parameter in ds_arch::parameters(config).into_iter().filter(|p| part.holds(p)) {
             let (name, row) = stack_of(&parameter, part.experts.start);
@@ -91,7 +92,8 @@ impl Store {
         let mut store = Self { stored: Vec::new(), places: HashMap::new() };
         for (name, mut members) in stacks {
             members.sort_by_key(|(_, row)| *row);
-            let values: Vec<Tensor> = members.iter().map(|(p, _)| initial(p, seed, kind, device)).collect();
+            let value = |(p, _): &(Parameter, _)| initial(p, seed, precision.of_weight(&p.name), device);
+            let values: Vec<Tensor> = members.iter().map(value).collect();
             let tensor = if members[0].1.is_some() { Tensor::stack(&values, 0) } else { values[0].shallow_clone() };
             store.places.insert(name, store.stored.len());
             store.stored.push(StoredParameter {

@@ -2,8 +2,11 @@
 
 use ds_kernels::{AdamW, TorchError, fused_adamw};
 use ds_model::StageModel;
-use ds_plan::spec::AdamWSpec;
+use ds_plan::spec::{AdamWSpec, MomentType};
 use tch::{Kind, Tensor, no_grad};
+
+/// Elements of moments that are widened at the same time: what that takes is small beside a rank's weights.
+const WIDENED_AT_ONCE: usize = 8 << 20;
 
 /// Master weights and moments of a stage, aligned with `StageModel::parameters`.
 pub struct Optimizer {
@@ -17,14 +20,14 @@ pub struct Optimizer {
     decays: Vec<bool>,
 }
 
-/// The format of masters, gradients and moments for a format of computation.
+/// The format of masters and gradients for a format of computation.
 pub fn master_kind(compute: Kind) -> Kind {
     if compute == Kind::Double { Kind::Double } else { Kind::Float }
 }
 
 impl Optimizer {
     /// Fresh moments over the model's present weights.
-    pub fn new(spec: AdamWSpec, model: &StageModel) -> Self {
+    pub fn new(spec: AdamWSpec, moments: MomentType, model: &StageModel) -> Self {
         let parameters = model.parameters();
         let masters: Vec<Tensor> = parameters
             .iter()
@@ -34,7 +37,13 @@ impl Optimizer {
                 if weight.kind() == kind { weight } else { weight.to_kind(kind) }
             })
             .collect();
-        let zeros = || masters.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
+        let zeros = || {
+            let kind = |master: &Tensor| match moments {
+                MomentType::F32 => master.kind(),
+                MomentType::Bf16 => Kind::BFloat16,
+            };
+            masters.iter().map(|m| Tensor::zeros(m.size(), (kind(m), m.device()))).collect::<Vec<_>>()
+        };
         Self {
             spec,
             moments1: zeros(),
@@ -76,9 +85,6 @@ impl Optimizer {
     /// What LibTorch refuses.
     pub fn step(&mut self, model: &StageModel, gradients: &[Tensor], learning_rate: f64) -> Result<(), TorchError> {
         for decays in [true, false] {
-            let pick = |all: &[Tensor]| -> Vec<Tensor> {
-                all.iter().zip(&self.decays).filter(|(_, d)| **d == decays).map(|(t, _)| t.shallow_clone()).collect()
-            };
             let settings = AdamW {
                 learning_rate,
                 beta1: self.spec.beta1,
@@ -86,16 +92,49 @@ impl Optimizer {
                 weight_decay: if decays { self.spec.weight_decay } else { 0.0 },
                 eps: self.spec.eps,
             };
-            fused_adamw(
-                &pick(&self.masters),
-                &pick(gradients),
-                &pick(&self.moments1),
-                &pick(&self.moments2),
-                &pick(&self.n_updates),
-                settings,
-            )?;
+            let places: Vec<usize> = (0..self.masters.len()).filter(|&i| self.decays[i] == decays).collect();
+            for places in self.at_once(&places) {
+                self.update(places, gradients, settings)?;
+            }
         }
         self.publish(model);
+        Ok(())
+    }
+
+    /// All of them, or as many as may be widened for an update at the same time.
+    fn at_once<'a>(&self, places: &'a [usize]) -> Vec<&'a [usize]> {
+        let is_wide = |&i: &usize| self.moments1[i].kind() == self.masters[i].kind();
+        if places.iter().all(is_wide) {
+            return vec![places];
+        }
+        let mut room = 0;
+        let fits = |_: &usize, next: &usize| {
+            let n = self.masters[*next].numel();
+            let fits = room + n <= WIDENED_AT_ONCE;
+            room = if fits { room + n } else { n };
+            fits
+        };
+        places.chunk_by(fits).collect()
+    }
+
+    /// LibTorch's fused kernel wants moments in the masters' format.
+    fn update(&self, places: &[usize], gradients: &[Tensor], settings: AdamW) -> Result<(), TorchError> {
+        let pick = |all: &[Tensor]| -> Vec<Tensor> { places.iter().map(|&i| all[i].shallow_clone()).collect() };
+        let widened = |all: &[Tensor]| -> Vec<Tensor> {
+            places.iter().map(|&i| all[i].to_kind(self.masters[i].kind())).collect()
+        };
+        let (moments1, moments2) = (widened(&self.moments1), widened(&self.moments2));
+        let (masters, gradients, counts) = (pick(&self.masters), pick(gradients), pick(&self.n_updates));
+        fused_adamw(&masters, &gradients, &moments1, &moments2, &counts, settings)?;
+        no_grad(|| {
+            for (kept, wide) in [(&self.moments1, moments1), (&self.moments2, moments2)] {
+                for (&i, wide) in places.iter().zip(wide) {
+                    if kept[i].kind() != wide.kind() {
+                        kept[i].shallow_clone().copy_(&wide);
+                    }
+                }
+            }
+        });
         Ok(())
     }
 

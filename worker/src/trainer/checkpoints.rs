@@ -183,7 +183,8 @@ fn dtype(kind: Kind) -> Dtype {
     match kind {
         Kind::Double => Dtype::F64,
         Kind::Float => Dtype::F32,
-        other => unreachable!("masters, moments and biases are FP32 or FP64, not {other:?}"),
+        Kind::BFloat16 => Dtype::BF16,
+        other => unreachable!("masters and biases are FP32 or FP64, moments also BF16, not {other:?}"),
     }
 }
 

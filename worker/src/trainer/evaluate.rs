@@ -48,7 +48,7 @@ fn receive(pipeline: &Group, ids_bt: &Tensor, trainer: &Trainer) -> Result<Optio
     let (b, t) = ids_bt.size2().expect("ids are sequences × tokens");
     let shape = [b, t, i64::from(trainer.plan.spec().model.hidden_size)];
     let hidden = pipeline
-        .receive(before, &shape, setup::kind(trainer.plan.spec().precision.compute))
+        .receive(before, &shape, setup::precision(&trainer.plan.spec().precision).kind)
         .wait(trainer.groups.deadline())?;
     Ok(Some(hidden.to_device(trainer.cut.device)))
 }

@@ -68,7 +68,7 @@ impl Trainer {
         let groups = Groups::new(endpoint, &plan, &rank);
         let model = setup::stage_model(&plan, &rank, device)?;
         let phase = plan.spec().train[0].clone();
-        let mut optimizer = Optimizer::new(phase.optimizer, &model);
+        let mut optimizer = Optimizer::new(phase.optimizer, plan.spec().precision.moments, &model);
         let checkpoints = Checkpoints {
             folder: setup.checkpoints.clone(),
             keep: plan.spec().checkpoint.keep,
@@ -207,7 +207,7 @@ impl Trainer {
             placement: self.plan.placement(),
             exchange: &self.exchange.booked(ledger),
             ledger,
-            stream: (shape, setup::kind(self.plan.spec().precision.compute), self.cut.device),
+            stream: (shape, setup::precision(&self.plan.spec().precision).kind, self.cut.device),
             deadline: self.groups.deadline(),
         };
         executor.run(&self.rank.actions, microbatches, weights, &mut self.gradients)

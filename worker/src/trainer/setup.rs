@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ds_data::{TokenFolder, TokenizerChoice, prepare};
-use ds_model::{StageModel, StagePart};
-use ds_plan::spec::{BalancePolicy, ComputeType, TokenizerSpec};
+use ds_kernels::fp8::ScaleRule;
+use ds_model::{Precision, Products, StageModel, StagePart};
+use ds_plan::spec::{BalancePolicy, ComputeType, PrecisionSpec, ScaleType, TokenizerSpec};
 use ds_plan::{GroupKind, JobPlan, RankPlan};
 use tch::{Device, Kind};
 
@@ -72,12 +73,19 @@ pub(super) fn device(name: &str) -> Result<Device, RankError> {
     }
 }
 
-pub(super) fn kind(compute: ComputeType) -> Kind {
-    match compute {
-        ComputeType::F32 => Kind::Float,
-        ComputeType::Bf16 => Kind::BFloat16,
-        ComputeType::Fp8 => unreachable!("it is planned only, which is refused before"),
-        ComputeType::F64 => Kind::Double,
+/// Of activations and products.
+pub(super) fn precision(spec: &PrecisionSpec) -> Precision {
+    match spec.compute {
+        ComputeType::F32 => Kind::Float.into(),
+        ComputeType::Bf16 => Kind::BFloat16.into(),
+        ComputeType::Fp8 => {
+            let rule = match spec.scales {
+                ScaleType::Exact => ScaleRule::Exact,
+                ScaleType::PowerOfTwo => ScaleRule::PowerOfTwo,
+            };
+            Precision { kind: Kind::BFloat16, products: Products::Fp8(rule) }
+        }
+        ComputeType::F64 => Kind::Double.into(),
     }
 }
 
@@ -92,7 +100,7 @@ pub(super) fn stage_model(plan: &JobPlan, rank: &RankPlan, device: Device) -> Re
         experts: rank.experts.clone(),
     };
     let spec = plan.spec();
-    let mut model = StageModel::new(&spec.model, part, device, kind(spec.precision.compute), spec.seed)?;
+    let mut model = StageModel::new(&spec.model, part, device, precision(&spec.precision), spec.seed)?;
     if spec.balance.policy == BalancePolicy::Forced {
         model.take_turns();
     }

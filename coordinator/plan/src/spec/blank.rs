@@ -10,7 +10,7 @@ use ds_arch::{
 
 use super::{
     BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, JobSpec, MomentType,
-    ParallelSpec, PrecisionSpec, Recompute, ScheduleKind, TokenizerSpec, WireType,
+    ParallelSpec, PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec, WireType,
 };
 
 pub(super) fn blank() -> JobSpec {
@@ -33,6 +33,7 @@ pub(super) fn blank() -> JobSpec {
         train: Vec::new(),
         precision: PrecisionSpec {
             compute: ComputeType::F32,
+            scales: ScaleType::Exact,
             moments: MomentType::F32,
             dispatch: WireType::Compute,
             combine: WireType::Compute,

@@ -211,12 +211,23 @@ pub struct AdamWSpec {
 pub struct PrecisionSpec {
     /// Of forward and backward; master weights and gradients are FP32 (FP64 in F64).
     pub compute: ComputeType,
+    /// How scales of eight-bit floats follow from what they scale; only read in FP8.
+    pub scales: ScaleType,
     /// Of both moments of AdamW.
     pub moments: MomentType,
     /// Of tokens on their way to experts, and of the gradients on theirs.
     pub dispatch: WireType,
     /// Of results on their way back.
     pub combine: WireType,
+}
+
+/// How a scale follows from the greatest element of its tile or block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScaleType {
+    /// The greatest element over 448.
+    Exact,
+    /// The next power of two.
+    PowerOfTwo,
 }
 
 /// The format of AdamW's moments.

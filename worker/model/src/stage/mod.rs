@@ -3,9 +3,8 @@
 mod score;
 
 use ds_arch::{LayerId, ModelConfig};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Tensor, no_grad};
 
-use crate::ModelError;
 use crate::attention::Attention;
 use crate::exchange::ExpertExchange;
 use crate::feed_forward::stacked_feed_forward;
@@ -17,6 +16,7 @@ use crate::parameters::{Gradients, StagePart, Store, StoredParameter};
 use crate::rope::Rope;
 use crate::tape::{Tape, Value};
 use crate::watch::{Seen, Watch};
+use crate::{ModelError, Precision};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
@@ -24,7 +24,7 @@ const EMBEDDING: &str = "model.embed_tokens.weight";
 pub struct StageModel {
     config: ModelConfig,
     part: StagePart,
-    kind: Kind,
+    precision: Precision,
     device: Device,
     store: Store,
     layers: Vec<Layer>,
@@ -99,23 +99,23 @@ impl StageModel {
         config: &ModelConfig,
         part: StagePart,
         device: Device,
-        kind: Kind,
+        precision: impl Into<Precision>,
         seed: u64,
     ) -> Result<Self, ModelError> {
-        let gate_kind = if kind == Kind::Double { Kind::Double } else { Kind::Float };
+        let precision = precision.into();
         let n_local = part.experts.end - part.experts.start;
         let layer = |id: u32| Layer {
             id,
-            attention: Attention::new(config, id),
-            moe: config.is_moe(LayerId(id)).then(|| Moe::new(config, id, n_local, gate_kind, device)),
+            attention: Attention::new(config, id, precision.products),
+            moe: config.is_moe(LayerId(id)).then(|| Moe::new(config, id, n_local, precision, device)),
         };
         Ok(Self {
-            store: Store::new(config, &part, device, kind, seed),
+            store: Store::new(config, &part, device, precision, seed),
             layers: part.layers.clone().map(layer).collect(),
             mtp: part.mtp_layers.clone().map(layer).collect(),
             config: config.clone(),
             part,
-            kind,
+            precision,
             device,
         })
     }
@@ -201,7 +201,7 @@ impl StageModel {
         let StageInput { microbatch, hidden } = input;
         assert_eq!(hidden.is_none(), self.part.embeds, "a stage embeds or gets a stream");
         let t = microbatch.ids_bt.size()[1];
-        let rope = Rope::new(&self.config.attention, t, self.kind, self.device);
+        let rope = Rope::new(&self.config.attention, t, self.precision.kind, self.device);
         let (seeds, losses, loads) = Default::default();
         let mut pass = Pass { tape, rope, weights, exchange, watch, seeds, losses, loads };
         let stream_in = hidden.map(|hidden| (pass.tape.value(), hidden));
@@ -241,7 +241,7 @@ impl StageModel {
     ) -> Result<(Value, Tensor), ModelError> {
         let rope = &pass.rope;
         let [h] = pass.tape.graph(&[h], layer.attention.leaves(&self.store), |inputs, leaves| {
-            Ok([layer.attention.forward(&inputs[0], leaves, rope)])
+            Ok([layer.attention.forward(&inputs[0], leaves, rope)?])
         })?;
         (pass.watch)(Seen::Attended(LayerId(layer.id), &h.1));
         let h = match &layer.moe {
@@ -276,7 +276,8 @@ impl StageModel {
         let leaves = names.iter().map(|name| self.store.leaf(&format!("{base}.{name}"))).collect();
         let [h] = pass.tape.graph(&[h], leaves, |inputs, w| {
             let x = rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps);
-            Ok([&inputs[0] + stacked_feed_forward(&x, &w[1].tensor, &w[2].tensor)])
+            let y = stacked_feed_forward(&x, &w[1].tensor, &w[2].tensor, self.precision.products)?;
+            Ok([&inputs[0] + y])
         })?;
         Ok(h)
     }

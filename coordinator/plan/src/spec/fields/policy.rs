@@ -1,6 +1,6 @@
 //! Number formats, and how experts are kept equally loaded.
 
-use super::words::{BIAS_RULES, COMPUTE_TYPES, MOMENT_TYPES, WIRE_TYPES};
+use super::words::{BIAS_RULES, COMPUTE_TYPES, MOMENT_TYPES, SCALE_TYPES, WIRE_TYPES};
 use crate::spec::field::{Field, Lens, NOT_NEGATIVE, POSITIVE, count, field, lens, word};
 use crate::spec::kind::{Kind, Word};
 use crate::spec::value::{Slot, Value, slot};
@@ -65,6 +65,13 @@ pub(super) const FIELDS: &[Field] = &[
         "Number format of forward and backward; master weights and gradients are FP32 (FP64 in f64).",
     )
     .default("f32"),
+    field(
+        "precision.scales",
+        Kind::Word(SCALE_TYPES),
+        lens!(s, at => s.precision.scales),
+        "How a scale of compute: fp8 follows from the greatest element of its tile or block.",
+    )
+    .default("exact"),
     field(
         "precision.moments",
         Kind::Word(MOMENT_TYPES),

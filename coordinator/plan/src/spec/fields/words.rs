@@ -7,7 +7,7 @@ use ds_arch::{BiasUse, GateScore, GroupScore, MtpInput};
 use crate::spec::field::word;
 use crate::spec::kind::Word;
 use crate::spec::value::{Slot, Value};
-use crate::spec::{BiasRule, ComputeType, DeviceKind, MomentType, Recompute, ScheduleKind, WireType};
+use crate::spec::{BiasRule, ComputeType, DeviceKind, MomentType, Recompute, ScaleType, ScheduleKind, WireType};
 
 macro_rules! words {
     ($name:ident, $type:ty { $($case:ident = $word:literal: $doc:literal),* $(,)? }) => {
@@ -65,6 +65,11 @@ words!(COMPUTE_TYPES, ComputeType {
     Bf16 = "bf16": "bfloat16.",
     Fp8 = "fp8": "Matrices multiply in 8-bit floats with block-wise scales, the rest is bfloat16 (arXiv 2412.19437).",
     F64 = "f64": "IEEE double, everywhere: for comparisons.",
+});
+
+words!(SCALE_TYPES, ScaleType {
+    Exact = "exact": "The greatest element over 448.",
+    PowerOfTwo = "power_of_two": "The next power of two, so that scaling rounds nothing.",
 });
 
 words!(MOMENT_TYPES, MomentType {
