@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ds_plan::RankId;
 
@@ -19,7 +19,8 @@ use super::transport::{Behind, Message, Transport, WAITING_MAX_BYTES};
 use super::wire::{Frame, HEADER_BYTES, Header, Notice};
 
 /// Peers ping every second, from a thread that does nothing else: one that is silent for so long has lost its machine
-/// or its network, or was stopped.
+/// or its network, or was stopped. Seconds are counted while this rank listens: one that did not get to run itself blames
+/// nobody for that time.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How often a reader that hears nothing looks whether that matters.
 const LISTEN: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ pub(super) fn endpoint(rank: RankId, n_ranks: usize, links: BTreeMap<RankId, Tcp
         let (reader, ended) = (Arc::clone(&shared), Arc::clone(&ended));
         ended.begin();
         name("from").spawn(move || {
-            Reader { peer, stream, shared: reader, heard: now(), said_goodbye: false }.run();
+            Reader { peer, stream, shared: reader, silence: Duration::ZERO, said_goodbye: false }.run();
             ended.end();
         })?;
     }
@@ -118,7 +119,8 @@ struct Reader {
     peer: RankId,
     stream: TcpStream,
     shared: Arc<Shared>,
-    heard: Instant,
+    /// Listened to since the last byte.
+    silence: Duration,
     said_goodbye: bool,
 }
 
@@ -187,14 +189,15 @@ impl Reader {
                 Ok(0) => return Err(Broken::Reason(Reason::Lost("it hung up".to_owned()))),
                 Ok(more) => {
                     n += more;
-                    self.heard = now();
+                    self.silence = Duration::ZERO;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if self.shared.has_left() {
                         return Err(Broken::Left);
                     }
-                    if now().saturating_duration_since(self.heard) > SILENCE_MAX {
+                    self.silence += LISTEN;
+                    if self.silence > SILENCE_MAX {
                         return Err(Broken::Reason(Reason::Silent { seconds: SILENCE_MAX.as_secs() }));
                     }
                 }
