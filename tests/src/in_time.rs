@@ -59,15 +59,23 @@ pub fn too_late(launched: Launched, home: &Path) -> TooLate {
 /// # Panics
 /// When it has not ended well.
 pub fn ended_well(launched: Launched, home: &Path) -> String {
-    let newest = || (steps(home).len(), steps(home).last().copied());
-    let mut seen = newest();
-    while !has_ended(launched.pid()) {
-        wait_until("the next step or the end", || has_ended(launched.pid()) || newest() != seen);
-        seen = newest();
-    }
+    wait_through_steps("the end", home, || has_ended(launched.pid()));
     let (status, talk) = launched.wait();
     assert!(status.success(), "{talk}");
     talk
+}
+
+/// Waits for `done`, however long it takes, as long as the newest job of a home takes steps.
+///
+/// # Panics
+/// When neither comes.
+pub fn wait_through_steps(what: &str, home: &Path, done: impl Fn() -> bool) {
+    let newest = || (steps(home).len(), steps(home).last().copied());
+    let mut seen = newest();
+    while !done() {
+        wait_until(what, || done() || newest() != seen);
+        seen = newest();
+    }
 }
 
 /// Whether the newest job of a home has taken its last step.

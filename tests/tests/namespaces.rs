@@ -82,6 +82,11 @@ fn view(home: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{arguments:?} prints JSON: {stdout}"))
 }
 
+fn cancel(home: &Path, arguments: &[&str]) {
+    let (code, _, stderr) = run(dsctl(home).arg("cancel").args(arguments));
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
 fn state(home: &Path, job: &str) -> String {
     view(home, &["status", job])["state"].as_str().expect("a state").to_owned()
 }
@@ -101,8 +106,9 @@ fn two_nodes_train_one_job_and_a_second_one_waits_its_turn() {
     wait_until("both nodes", || view(&home, &["nodes"]).as_array().is_some_and(|nodes| nodes.len() == 2));
 
     // Four ranks of one core each fill both nodes, so the second job has to wait.
-    // Both last longer than it takes to look at them.
-    let job = Job::tiny(folder.path()).grid(2, 2, 2).with("cluster.share_devices", false).with("train[0].steps", 80);
+    // Neither ends by itself.
+    let job = Job::tiny(folder.path()).grid(2, 2, 2).with("cluster.share_devices", false);
+    let job = job.with("train[0].steps", 100_000);
     let first = submit(&home, &job, url);
     let second = submit(&home, &job, url);
     wait_until("the first job runs", || state(&home, &first) == "running");
@@ -114,7 +120,9 @@ fn two_nodes_train_one_job_and_a_second_one_waits_its_turn() {
         .filter_map(|seat| seat["node"].as_str().map(str::to_owned))
         .collect();
     assert_eq!(nodes_used.len(), 2, "the ranks lie on both nodes");
-    wait_until("the first job is done", || state(&home, &first) == "done");
+    wait_until("a step of it", || view(&home, &["status", &first])["step"].as_u64().is_some_and(|step| step > 0));
+    cancel(&home, &[&first]);
+    wait_until("the first job ends", || state(&home, &first) == "cancelled");
     wait_until("the second job runs", || state(&home, &second) == "running");
 
     // Which processes must end with the first node.
@@ -133,8 +141,7 @@ fn two_nodes_train_one_job_and_a_second_one_waits_its_turn() {
     wait_until("the second job waits again", || state(&home, &second) == "queued");
     let reason = view(&home, &["status", &second])["reason"].as_str().unwrap_or_default().to_owned();
     assert!(reason.contains("core"), "what it waits for: {reason}");
-    let (code, _, stderr) = run(dsctl(&home).args(["cancel", &second, "--now"]));
-    assert_eq!(code, Some(0), "{stderr}");
+    cancel(&home, &[&second, "--now"]);
     wait_until("the second job is cancelled", || state(&home, &second) == "cancelled");
     wait_until("its summary", || run_folder(&home).is_some_and(|folder| folder.join("summary.json").is_file()));
     assert_eq!(summary(&home)["state"], "cancelled");
