@@ -218,3 +218,17 @@ fn rows_that_travel_once_for_every_expert_are_never_sooner_there_and_biases_cost
     let compute = |network| estimate(&machine, network, &layout).part("compute");
     assert!(compute(&biased) > compute(&network));
 }
+
+#[test]
+fn tensor_ranks_that_talk_more_slowly_lengthen_a_step_under_every_schedule() {
+    let fast = hardware("H800").unwrap();
+    let slow = Hardware { nvlink_efficiency: fast.nvlink_efficiency / 10.0, ..fast.clone() };
+    let (network, base) = deepseek_v3();
+    // As many layers as divide: otherwise the stages are cut elsewhere when layers cost more.
+    let network = Network { layers: 64, mtp_depth: 0, ..network };
+    for schedule in [ScheduleKind::OneFOneB, ScheduleKind::ZbH1, ScheduleKind::DualPipe, ScheduleKind::DualPipeV] {
+        let layout = Layout { schedule, tensor: 2, sequence_parallel: true, data: 64, ..base.clone() };
+        let seconds = |machine| estimate(machine, &network, &layout).seconds_without(&["data"]);
+        assert!(seconds(&slow) > seconds(&fast), "{schedule}: {} {}", seconds(&slow), seconds(&fast));
+    }
+}

@@ -125,7 +125,7 @@ impl Prices<'_> {
     /// A pass with nothing beside it: its exchange is waited for.
     fn alone(&self, piece: Piece) -> Busy {
         let stage = &self.stages[piece.stage.0 as usize];
-        let waits = stage.exchange / 2.0 + self.send(stage);
+        let waits = stage.exchange / 2.0 + self.send(stage) + inner(stage);
         let (forward, input, weight) = (stage.forward + waits, stage.input + stage.again + waits, stage.weight);
         match piece.pass {
             Pass::Forward => Busy { forward, ..Busy::default() },
@@ -139,7 +139,7 @@ impl Prices<'_> {
     /// pace. The first dispatch of the pair has nothing to hide behind.
     fn together(&self, forward: Piece, backward: Piece) -> f64 {
         let [ahead, back] = [forward, backward].map(|piece| &self.stages[piece.stage.0 as usize]);
-        let compute = ahead.forward + back.input + back.again + back.weight;
+        let compute = ahead.forward + back.input + back.again + back.weight + inner(ahead) + inner(back);
         let exchange = (ahead.exchange + back.exchange) / 2.0;
         let sends = self.send(ahead) + self.send(back);
         let first = if self.terms.has(Term::FirstDispatch) { self.dispatch } else { 0.0 };
@@ -156,6 +156,11 @@ impl Prices<'_> {
     fn send(&self, stage: &StageTime) -> f64 {
         if self.terms.has(Term::Sends) { stage.sends / 2.0 } else { 0.0 }
     }
+}
+
+/// What one pass waits for between its own kernels: collectives of tensor and context ranks.
+fn inner(stage: &StageTime) -> f64 {
+    (stage.tensor + stage.context) / 2.0
 }
 
 fn play(actions: &Actions, prices: &Prices<'_>) -> Option<Timeline> {
