@@ -4,6 +4,7 @@
 pub mod estimate;
 pub mod hardware;
 pub mod inference;
+mod memory;
 pub mod page;
 pub mod picture;
 pub mod report;

@@ -1,8 +1,9 @@
 //! What must hold of every estimate, whatever the constants.
 
-use ds_forecast::estimate::{Terms, estimate, estimate_with, rank_times, stage_work};
+use ds_forecast::estimate::{Term, Terms, estimate, estimate_with, rank_times, stage_work};
 use ds_forecast::hardware::{Format, Hardware, PRESETS, hardware};
-use ds_forecast::workload::{Dispatch, Experts, Kernels, Layout, Network, Recompute, Schedule, Window};
+use ds_forecast::workload::{Dispatch, Experts, Kernels, Layout, Network, Recompute, Window};
+use ds_plan::spec::ScheduleKind;
 
 fn layout(tensor: u32, pipeline: u32, data: u32) -> Layout {
     Layout {
@@ -17,7 +18,7 @@ fn layout(tensor: u32, pipeline: u32, data: u32) -> Layout {
         shard_optimizer: false,
         dispatch: Dispatch::Deduplicated,
         recompute: Recompute::None,
-        schedule: Schedule::OneFOneB,
+        schedule: ScheduleKind::OneFOneB,
         kernels: Kernels::Fused,
         microbatch: 1,
         n_microbatches: 16,
@@ -35,7 +36,7 @@ fn deepseek_v3() -> (Network, Layout) {
     let network = Network::from(&ds_arch::preset("deepseek-v3").expect("a preset"));
     let layout = Layout {
         expert: 64,
-        schedule: Schedule::DualPipe,
+        schedule: ScheduleKind::DualPipe,
         kernels: Kernels::FusedAttention,
         n_microbatches: 120,
         sequence: 4096,
@@ -133,14 +134,25 @@ fn every_term_of_deepseek_v3_can_be_switched_off() {
     let machine = hardware("H800").unwrap();
     let (network, layout) = deepseek_v3();
     let all = estimate(&machine, &network, &layout).seconds();
-    for terms in [
-        Terms { imbalance: false, ..Terms::ALL },
-        Terms { sends: false, ..Terms::ALL },
-        Terms { contention: false, ..Terms::ALL },
-        Terms { skew: false, ..Terms::ALL },
-    ] {
-        let without = estimate_with(&machine, &network, &layout, terms).seconds();
-        assert!(without < all, "{terms:?}: {without} of {all}");
+    for term in Term::ALL {
+        let without = estimate_with(&machine, &network, &layout, Terms::ALL.without(term)).seconds();
+        assert!(without < all, "{term}: {without} of {all}");
+    }
+}
+
+#[test]
+fn no_term_left_out_makes_any_step_longer() {
+    let machine = hardware("H100").unwrap();
+    let (sparse, dual_pipe) = deepseek_v3();
+    let in_turn = Layout { schedule: ScheduleKind::OneFOneB, ..dual_pipe.clone() };
+    let alone = Layout { pipeline: 1, data: 1, expert: 1, ..in_turn.clone() };
+    for layout in [dual_pipe, in_turn, alone] {
+        let all = estimate(&machine, &sparse, &layout);
+        for term in Term::ALL {
+            let without = estimate_with(&machine, &sparse, &layout, Terms::ALL.without(term));
+            assert!(without.seconds() <= all.seconds() * (1.0 + 1e-12), "{term}: {:?}", layout.schedule);
+            assert!(without.parts.iter().all(|part| part.seconds >= -1e-9), "{term}: {:?}", without.parts);
+        }
     }
 }
 
@@ -197,12 +209,26 @@ fn rows_that_travel_once_for_every_expert_are_never_sooner_there_and_biases_cost
     let machine = Hardware { nvlink_exchange_efficiency: 0.7, nvlink_efficiency: 0.7, ..machine };
     let (network, layout) = deepseek_v3();
     for expert in [8, 16, 64] {
-        let layout = Layout { expert, schedule: Schedule::OneFOneB, ..layout.clone() };
+        let layout = Layout { expert, schedule: ScheduleKind::OneFOneB, ..layout.clone() };
         let with = |dispatch| estimate(&machine, &network, &Layout { dispatch, ..layout.clone() }).part("exchange");
         assert!(with(Dispatch::EveryExpert) > with(Dispatch::Deduplicated), "{expert} ranks");
     }
     let biased = Network { experts: network.experts.map(|e| Experts { biased: true, ..e }), ..network.clone() };
-    let layout = Layout { schedule: Schedule::OneFOneB, ..layout };
+    let layout = Layout { schedule: ScheduleKind::OneFOneB, ..layout };
     let compute = |network| estimate(&machine, network, &layout).part("compute");
     assert!(compute(&biased) > compute(&network));
+}
+
+#[test]
+fn tensor_ranks_that_talk_more_slowly_lengthen_a_step_under_every_schedule() {
+    let fast = hardware("H800").unwrap();
+    let slow = Hardware { nvlink_efficiency: fast.nvlink_efficiency / 10.0, ..fast.clone() };
+    let (network, base) = deepseek_v3();
+    // As many layers as divide: otherwise the stages are cut elsewhere when layers cost more.
+    let network = Network { layers: 64, mtp_depth: 0, ..network };
+    for schedule in [ScheduleKind::OneFOneB, ScheduleKind::ZbH1, ScheduleKind::DualPipe, ScheduleKind::DualPipeV] {
+        let layout = Layout { schedule, tensor: 2, sequence_parallel: true, data: 64, ..base.clone() };
+        let seconds = |machine| estimate(machine, &network, &layout).seconds_without(&["data"]);
+        assert!(seconds(&slow) > seconds(&fast), "{schedule}: {} {}", seconds(&slow), seconds(&fast));
+    }
 }

@@ -1,14 +1,15 @@
 //! Laws of reports: text, page and JSON say the same, and the parts of a step add up to it.
 #![expect(clippy::unwrap_used, reason = "a test may end where it stands; helpers of tests are tests too")]
 
-use ds_forecast::estimate::dual_pipe_timeline;
+use ds_forecast::estimate::{Slowdown, dispatch_loads, dual_pipe_timeline, slowdown};
 use ds_forecast::hardware::{PRESETS, hardware};
 use ds_forecast::page::html;
-use ds_forecast::report::{Outlook, outlook, page, schedule_picture, search_json, search_text};
+use ds_forecast::report::{Outlook, load_picture, outlook, page, schedule_picture, search_json, search_text};
 use ds_forecast::search::{Judge as _, Machine, search, space};
 use ds_forecast::workload::{Layout, Network};
 use ds_plan::JobPlan;
 use ds_plan::spec::{JobSpec, ScheduleKind, read};
+use ds_topology::fabric::Fabric;
 
 fn job(name: &str) -> JobSpec {
     let text = format!(
@@ -23,7 +24,7 @@ fn job(name: &str) -> JobSpec {
 fn forecast(plan: &JobPlan, name: &str) -> Outlook {
     let machine = Machine::new(hardware(name).unwrap(), None);
     let estimate = machine.forecast(plan).unwrap();
-    outlook(plan, &machine.hardware, None, &estimate, Some(1e12), vec!["nothing".to_owned()])
+    outlook(plan, &machine, None, &estimate, Some(1e12), vec!["nothing".to_owned()])
 }
 
 #[test]
@@ -46,10 +47,10 @@ fn when_memory_is_too_small_memory_binds_and_text_and_page_say_by_how_much() {
     let mut machine = Machine::new(hardware("H800").unwrap(), None);
     machine.hardware.memory_bytes = 100_000.0;
     let estimate = machine.forecast(&plan).unwrap();
-    let of = outlook(&plan, &machine.hardware, None, &estimate, None, Vec::new());
+    let of = outlook(&plan, &machine, None, &estimate, None, Vec::new());
     assert!(!of.memory.fits && of.binds.what == "memory", "{:?}", of.binds);
     let too_much = ds_plan::bytes(of.memory.need_bytes - 100_000);
-    for text in [of.to_string(), html(&page(&plan, &machine.hardware, &of, None))] {
+    for text in [of.to_string(), html(&page(&plan, &machine.hardware, &of, None, None))] {
         assert!(text.contains(&too_much), "{too_much}\n{text}");
     }
 }
@@ -60,7 +61,7 @@ fn a_page_of_a_plan_is_well_formed_self_contained_and_escapes_the_name_of_the_jo
     let plan = JobPlan::new(base.clone()).unwrap();
     let machine = Machine::new(hardware("H800").unwrap(), None);
     let found = search(&base, &space(&base, 8, 8, 1 << 40), &machine, &mut |_, _| ());
-    let text = html(&page(&plan, &machine.hardware, &forecast(&plan, "H800"), Some(&found)));
+    let text = html(&page(&plan, &machine.hardware, &forecast(&plan, "H800"), None, Some(&found)));
     let body = text.strip_prefix("<!DOCTYPE html>\n").unwrap();
     roxmltree::Document::parse(body).unwrap_or_else(|error| panic!("{error}"));
     let text = text.replace("http://www.w3.org/2000/svg", "");
@@ -117,4 +118,31 @@ fn the_picture_of_a_schedule_ends_when_its_step_does() {
     let ends = ["data", "optimizer", "gather", "fixed"];
     let pipeline: f64 = of.step.parts.iter().filter(|p| !ends.contains(&p.name)).map(|p| p.seconds).sum();
     assert!((played.end() as f64 * 1e-9 / pipeline - 1.0).abs() < 1e-3, "{} {pipeline}", played.end());
+}
+
+const FABRIC: &str = "version: 1\nname: two nodes\nnodes: 2\nnode:\n  gpus: 4\n  nics: 4\n  \
+    within: { kind: nvlink, bandwidth: 160GB/s, latency: 1us }\n  nic: { bandwidth: 400Gbps, latency: 1us }\nnetwork: \
+    { kind: multi_plane_fat_tree, planes: 4, radix: 8, link: { bandwidth: 400Gbps, latency: 400ns } }\n";
+
+#[test]
+fn a_lost_plane_slows_a_dispatch_by_what_the_others_carry_for_it_and_a_whole_fabric_by_nothing() {
+    let base = "version: 1\nkind: train\nname: wide\nmodel: { preset: tiny }\n\
+        data: { train: /data/train, tokenizer: bytes }\nparallel: { data: 8, expert: 8 }\n\
+        train:\n  - { steps: 10, sequence: 32, batch: 64, microbatch: 2, learning_rate: { peak: 1.0e-3 } }\n";
+    let plan = JobPlan::new(read(base, "job.yaml", &[]).unwrap_or_else(|error| panic!("{error}")).spec).unwrap();
+    let machine = hardware("H100").unwrap();
+    let whole = Fabric::parse(FABRIC).unwrap();
+    assert_eq!(slowdown(&plan, &machine, &whole).unwrap(), Slowdown { network: 1.0, inside: 1.0 });
+    let lost = whole.with_faults(&["plane=3:down".parse().unwrap()]).unwrap();
+    let cost = slowdown(&plan, &machine, &lost).unwrap();
+    // Three cards carry what four did, at best evenly; by static routes one of them carries the lost one's whole share.
+    assert!(cost.network >= 4.0 / 3.0 - 1e-9 && cost.network <= 2.0 + 1e-9, "{cost:?}");
+    let faster = Machine::new(machine.clone(), Some(&lost));
+    let slower = faster.clone().slowed(cost);
+    let seconds = |machine: &Machine| machine.forecast(&plan).unwrap().seconds();
+    assert!(seconds(&slower) > seconds(&faster));
+
+    let loads = dispatch_loads(&plan, &machine, &lost).unwrap();
+    let picture = load_picture(&lost, &loads).svg();
+    assert!(picture.contains("plane 2") && picture.contains("down"), "{picture}");
 }

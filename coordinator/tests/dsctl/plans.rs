@@ -137,3 +137,52 @@ fn the_rows_of_a_preset_give_it_again() {
     place.write("few.csv", "id,group\n");
     place.dsctl(&["calibrate", "--rows", "few.csv", "--hardware", "gb200"]).ended(64, &["names 1 rows, of which"]);
 }
+
+#[test]
+fn causes_are_listed_with_their_sources_and_can_be_left_out() {
+    let place = Place::new();
+    let of = |more: &[&str]| place.facts(&[&["plan", &quickstart()], more].concat())["forecast"].clone();
+    let (all, less) = (of(&[]), of(&["--without", "fill,sends"]));
+    assert_eq!(all["terms"].as_array().unwrap().len(), 6);
+    for (with, without) in all["terms"].as_array().unwrap().iter().zip(less["terms"].as_array().unwrap()) {
+        assert!(with["counted"] == true && with["source"].as_str().unwrap().len() > 10, "{with}");
+        let left_out = ["fill", "sends"].contains(&without["term"].as_str().unwrap());
+        assert_eq!(without["counted"], !left_out, "{without}");
+    }
+    assert!(less["step"]["seconds"].as_f64() < all["step"]["seconds"].as_f64());
+    place.dsctl(&["plan", &quickstart(), "--without", "luck"]).ended(64, &["there is no term luck; there are fill"]);
+}
+
+#[test]
+fn faults_of_a_fabric_are_taken_into_account_and_its_links_are_drawn() {
+    let place = Place::new();
+    let whole = "version: 1\nname: two nodes\nnodes: 2\nnode:\n  gpus: 4\n  nics: 4\n  \
+        within: { kind: nvlink, bandwidth: 160GB/s, latency: 1us }\n  nic: { bandwidth: 400Gbps, latency: 1us }\n\
+        network: { kind: multi_plane_fat_tree, planes: 4, radix: 8, link: { bandwidth: 400Gbps, latency: 400ns } }\n";
+    place.write("whole.yaml", whole);
+    place.write("broken.yaml", &format!("{whole}faults: [\"plane=3:down\"]\n"));
+    let job = ["plan", "job.yaml", "--hardware", "h800", "--set", "parallel.data=8", "--set", "parallel.expert=8"];
+    let of = |fabric: &str| place.facts(&[&job[..], &["--fabric", fabric]].concat())["forecast"].clone();
+    let (whole, broken) = (of("whole.yaml"), of("broken.yaml"));
+    assert!(broken["step"]["seconds"].as_f64() > whole["step"]["seconds"].as_f64());
+    assert!(broken["assumptions"].to_string().contains("plane=3:down"), "{broken:#}");
+    place
+        .dsctl(&[&job[..], &["--fabric", "broken.yaml", "--pictures", "pictures", "--html", "plan.html"]].concat())
+        .ended(0, &[]);
+    for file in ["pictures/links.svg", "plan.html"] {
+        assert!(fs::read_to_string(place.path(file)).unwrap().contains("Link load of one dispatch"), "{file}");
+    }
+}
+
+#[test]
+fn limits_of_decoding_and_costs_of_a_token_are_those_of_the_paper() {
+    let place = Place::new();
+    let said = place.dsctl(&["limits"]);
+    for words in ["120.96 us", "14.76 ms", "0.82 ms", "70.272 KB", "327.680 KB", "516.096 KB", "2447.9 GFLOP"] {
+        assert!(said.stdout.contains(words), "{words}\n{}", said.stdout);
+    }
+    let facts = place.facts(&["limits", "--bandwidth", "100", "--tokens", "64"]);
+    let each = facts["decoding"][0]["exchange_seconds"].as_f64().unwrap();
+    assert!((each * 1e6 - 120.96).abs() < 1e-9, "{facts:#}");
+    place.dsctl(&["limits", "--bandwidth", "0"]).ended(64, &["write a positive number"]);
+}

@@ -5,9 +5,10 @@ use ds_plan::spec::ScheduleKind;
 
 use super::collective::exchange_alone;
 use super::stage::{RankTime, StageTime, sparse_layer_time, stage_times};
-use super::step::{Part, Terms, ends, mean_time};
+use super::step::{Part, ends, mean_time};
+use super::term::{Term, Terms};
 use crate::hardware::Hardware;
-use crate::workload::{Layout, Network, Schedule};
+use crate::workload::{Layout, Network};
 
 /// The timeline counts in whole units.
 const NANOSECONDS: f64 = 1e9;
@@ -17,15 +18,16 @@ pub(super) fn dual_pipe(hardware: &Hardware, network: &Network, layout: &Layout,
     let actions = actions(layout)?;
     let n_stages = actions.placement.n_stages() as usize;
     let mut stages = stage_times(hardware, network, layout, n_stages);
-    if terms.skew {
+    if terms.has(Term::Skew) {
         stages.iter_mut().for_each(|stage| skew(&mut stage.time, network, layout));
     }
     let dispatch = dispatch_seconds(hardware, network, layout);
     let real = Prices { hardware, terms, stages: stages.iter().map(|stage| stage.time).collect(), dispatch };
     let even = Prices { stages: vec![mean_time(&real.stages); n_stages], ..real.clone() };
-    let prices = if terms.imbalance { &real } else { &even };
+    let prices = if terms.has(Term::Imbalance) { &real } else { &even };
     let played = play(&actions, prices)?;
     let schedule_alone = idle(&play(&actions, &even)?);
+    let fill = if terms.has(Term::Fill) { schedule_alone } else { 0.0 };
     let busy = busy(&played, prices);
     let ranks: Vec<RankTime> = (0..layout.pipeline)
         .map(|rank| {
@@ -46,7 +48,7 @@ pub(super) fn dual_pipe(hardware: &Hardware, network: &Network, layout: &Layout,
         part("backward_input", busy.input, "1B: input gradients that overlap with no forward, and what they recompute"),
         part("backward_weight", busy.weight, "1W: weight gradients on their own"),
         part("overlapped", busy.overlapped, "1F1B: a forward and a backward that hide each other's exchange"),
-        part("bubble", schedule_alone, "the schedule's own: the pipeline fills and drains"),
+        part("bubble", fill, "the schedule's own: the pipeline fills and drains"),
         part("imbalance", idle(&played) - schedule_alone, "waiting for stages with more to do"),
         part("gather", gather, "weights that are divided and gathered"),
         part("data", reduce, "gradients over data ranks"),
@@ -68,18 +70,17 @@ pub fn dual_pipe_timeline(hardware: &Hardware, network: &Network, layout: &Layou
 
 /// What every rank does; none where the schedule is another or does not exist in that size.
 fn actions(layout: &Layout) -> Option<Actions> {
-    let kind = match layout.schedule {
-        Schedule::DualPipe => ScheduleKind::DualPipe,
-        Schedule::DualPipeV => ScheduleKind::DualPipeV,
-        _ => return None,
-    };
+    let kind = layout.schedule;
+    if !matches!(kind, ScheduleKind::DualPipe | ScheduleKind::DualPipeV) {
+        return None;
+    }
     Actions::new(kind, layout.pipeline, 1, layout.n_microbatches).ok()
 }
 
 /// Seconds of a forward and a backward of `n_layers` sparse layers that hide each other's exchange.
 pub fn pair_seconds(hardware: &Hardware, network: &Network, layout: &Layout, n_layers: f64) -> f64 {
     let layer = sparse_layer_time(hardware, network, layout);
-    let terms = Terms { sends: false, skew: false, ..Terms::ALL };
+    let terms = Terms::ALL.without(Term::Sends).without(Term::Skew);
     let dispatch = dispatch_seconds(hardware, network, layout);
     let stages = vec![layer.times(n_layers)];
     let piece = |pass| Piece { stage: StageId(0), microbatch: Microbatch(0), pass };
@@ -124,7 +125,7 @@ impl Prices<'_> {
     /// A pass with nothing beside it: its exchange is waited for.
     fn alone(&self, piece: Piece) -> Busy {
         let stage = &self.stages[piece.stage.0 as usize];
-        let waits = stage.exchange / 2.0 + self.send(stage);
+        let waits = stage.exchange / 2.0 + self.send(stage) + inner(stage);
         let (forward, input, weight) = (stage.forward + waits, stage.input + stage.again + waits, stage.weight);
         match piece.pass {
             Pass::Forward => Busy { forward, ..Busy::default() },
@@ -138,11 +139,11 @@ impl Prices<'_> {
     /// pace. The first dispatch of the pair has nothing to hide behind.
     fn together(&self, forward: Piece, backward: Piece) -> f64 {
         let [ahead, back] = [forward, backward].map(|piece| &self.stages[piece.stage.0 as usize]);
-        let compute = ahead.forward + back.input + back.again + back.weight;
+        let compute = ahead.forward + back.input + back.again + back.weight + inner(ahead) + inner(back);
         let exchange = (ahead.exchange + back.exchange) / 2.0;
         let sends = self.send(ahead) + self.send(back);
-        let first = self.dispatch;
-        if !self.terms.contention {
+        let first = if self.terms.has(Term::FirstDispatch) { self.dispatch } else { 0.0 };
+        if !self.terms.has(Term::Contention) {
             return compute.max(exchange + sends) + first;
         }
         let exchange = exchange * self.hardware.exchange_contention + sends;
@@ -153,8 +154,13 @@ impl Prices<'_> {
     }
 
     fn send(&self, stage: &StageTime) -> f64 {
-        if self.terms.sends { stage.sends / 2.0 } else { 0.0 }
+        if self.terms.has(Term::Sends) { stage.sends / 2.0 } else { 0.0 }
     }
+}
+
+/// What one pass waits for between its own kernels: collectives of tensor and context ranks.
+fn inner(stage: &StageTime) -> f64 {
+    (stage.tensor + stage.context) / 2.0
 }
 
 fn play(actions: &Actions, prices: &Prices<'_>) -> Option<Timeline> {

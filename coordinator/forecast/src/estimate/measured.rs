@@ -2,6 +2,7 @@
 //! takes as long as was measured, cause by cause.
 
 use ds_plan::JobPlan;
+use ds_plan::spec::ScheduleKind;
 
 use super::step::estimate;
 use crate::hardware::Hardware;
@@ -27,7 +28,7 @@ pub fn calibrated(base: &Hardware, plan: &JobPlan, measured: Measured) -> Hardwa
     let mut hardware = Hardware { step_seconds: 0.0, ..base.clone() };
     let (network, layout) = (Network::from(&plan.spec().model), Layout::of(plan));
     // Schedules that overlap are booked otherwise; their causes are predicted as if they did not.
-    let layout = Layout { schedule: crate::workload::Schedule::OneFOneB, ..layout };
+    let layout = Layout { schedule: ScheduleKind::OneFOneB, ..layout };
     let predicted = |hardware: &Hardware, names: &[&str]| -> f64 {
         let step = estimate(hardware, &network, &layout);
         names.iter().map(|name| step.part(name)).sum()

@@ -4,18 +4,22 @@
 mod collective;
 mod dual_pipe;
 mod measured;
+mod on_fabric;
 mod optimizer;
 mod roofline;
 mod stage;
 mod stage_work;
 mod step;
+mod term;
 
 pub use collective::{ExchangeAlone, exchange_alone, ring_seconds, seconds_of, spans_nodes};
 pub use dual_pipe::dual_pipe_timeline;
 pub use dual_pipe::pair_seconds;
 pub use measured::{Measured, calibrated};
+pub use on_fabric::{OnFabricError, Slowdown, dispatch_loads, slowdown};
 pub use roofline::{launch_seconds, seconds};
 pub(crate) use stage::layer_blocks;
 pub use stage::{RankTime, StageTime, rank_times, stage_times};
 pub use stage_work::stage_work;
-pub use step::{Part, StepEstimate, Terms, estimate, estimate_with};
+pub use step::{Part, StepEstimate, estimate, estimate_with};
+pub use term::{NoTerm, Term, Terms};

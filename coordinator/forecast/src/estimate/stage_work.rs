@@ -24,19 +24,21 @@ struct Maker<'a> {
     layout: &'a Layout,
 }
 
+/// A block, and the layer that its tokens are exchanged for.
+type Placed = (Option<LayerId>, Block);
+
 impl Maker<'_> {
     fn stage(&self, stage: &Stage) -> StageWork {
         let mut work = StageWork::default();
-        let places = stage.places();
-        for &place in &places {
-            work.forward.parts.extend(self.forward(place));
+        let places: Vec<Vec<Placed>> = stage.places().into_iter().map(|place| self.blocks(place)).collect();
+        for blocks in &places {
+            work.forward.parts.extend(self.forward(blocks));
         }
-        for &place in places.iter().rev() {
-            work.backward_input.parts.extend(self.backward(place));
+        for blocks in places.iter().rev() {
+            work.backward_input.parts.extend(self.backward(blocks));
         }
-        for &place in places.iter().rev() {
-            let blocks = self.blocks(place).into_iter().rev().map(|(_, block)| block);
-            work.backward_weight.parts.extend(blocks.filter_map(|block| self.compute(block.label, &[&block.weight])));
+        for (_, block) in places.iter().rev().flat_map(|blocks| blocks.iter().rev()) {
+            work.backward_weight.parts.extend(self.compute(block.label, &[&block.weight]));
         }
         let t = f64::from(self.layout.tensor);
         work.boundary_bytes = 2.0 * self.layout.tokens() * f64::from(self.network.hidden) / t;
@@ -44,7 +46,7 @@ impl Maker<'_> {
     }
 
     /// The blocks of a place with the layer that their tokens are exchanged for.
-    fn blocks(&self, place: Place) -> Vec<(Option<LayerId>, Block)> {
+    fn blocks(&self, place: Place) -> Vec<Placed> {
         match place {
             Place::Embedding => vec![(None, embedding(self.network, self.layout))],
             Place::FinalNorm => Vec::new(),
@@ -59,11 +61,11 @@ impl Maker<'_> {
         }
     }
 
-    fn forward(&self, place: Place) -> Vec<Part> {
+    fn forward(&self, blocks: &[Placed]) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut back = None;
-        for (layer, block) in self.blocks(place) {
-            let Some((there, home)) = exchanges(&block).zip(layer).map(|((d, c), layer)| ((layer, d), (layer, c)))
+        for (layer, block) in blocks {
+            let Some((there, home)) = exchanges(block).zip(*layer).map(|((d, c), layer)| ((layer, d), (layer, c)))
             else {
                 parts.extend(self.compute(block.label, &[&block.forward]));
                 continue;
@@ -77,20 +79,18 @@ impl Maker<'_> {
         parts
     }
 
-    fn backward(&self, place: Place) -> Vec<Part> {
+    fn backward(&self, blocks: &[Placed]) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut back = None;
-        let mut blocks = self.blocks(place);
-        blocks.reverse();
         // The gradient of combine is a dispatch; the shared experts run beside it.
-        for (layer, block) in &blocks {
+        for (layer, block) in blocks.iter().rev() {
             if let Some(((row_there, row_home), layer)) = exchanges(block).zip(*layer) {
                 parts.push(Part::Exchange { layer, exchange: Exchange::Dispatch, row_bytes: row_there });
                 back = Some(Part::Exchange { layer, exchange: Exchange::Combine, row_bytes: row_home });
             }
         }
-        for (_, block) in blocks {
-            let again = self.layout.recompute.again(&block);
+        for (_, block) in blocks.iter().rev() {
+            let again = self.layout.recompute.again(block);
             let is_attention = block.label == "attention";
             if is_attention {
                 parts.extend(back.take());

@@ -1,12 +1,14 @@
 //! A whole step: what the slowest rank does, the pipeline's bubble, gradients, the update.
 
+use ds_plan::spec::ScheduleKind;
 use serde::Serialize;
 
 use super::dual_pipe::dual_pipe;
 use super::optimizer::{held, reduce_seconds, update_seconds};
 use super::stage::{RankTime, StageTime, rank_times};
+use super::term::{Term, Terms};
 use crate::hardware::Hardware;
-use crate::workload::{Layout, Network, Schedule};
+use crate::workload::{Layout, Network};
 
 /// A named part of a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,45 +89,31 @@ impl StepEstimate {
     }
 }
 
-/// What the model of a step takes into account. A report may switch terms off to see what each costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// Stages differ: the first embeds, the last one scores and predicts.
-    pub imbalance: bool,
-    /// Activations between stages take time.
-    pub sends: bool,
-    /// Multiprocessors that exchange do not compute, and exchange beside computation is slower.
-    pub contention: bool,
-    /// The rank with the most tokens of a group sets the pace.
-    pub skew: bool,
-}
-
-impl Terms {
-    /// Everything.
-    pub const ALL: Self = Self { imbalance: true, sends: true, contention: true, skew: true };
-}
-
-/// The step of a network under a layout; under DualPipe without the terms that are switched off.
-pub fn estimate_with(hardware: &Hardware, network: &Network, layout: &Layout, terms: Terms) -> StepEstimate {
-    match dual_pipe(hardware, network, layout, terms) {
-        Some(parts) => whole(hardware, network, layout, parts),
-        None => estimate(hardware, network, layout),
-    }
-}
-
 /// The step of a network under a layout.
 pub fn estimate(hardware: &Hardware, network: &Network, layout: &Layout) -> StepEstimate {
-    if matches!(layout.schedule, Schedule::DualPipe | Schedule::DualPipeV)
-        && layout.pipeline > 1
-        && let Some(parts) = dual_pipe(hardware, network, layout, Terms::ALL)
-    {
-        return whole(hardware, network, layout, parts);
+    estimate_with(hardware, network, layout, Terms::ALL)
+}
+
+/// The step of a network under a layout, without the terms that are left out.
+pub fn estimate_with(hardware: &Hardware, network: &Network, layout: &Layout, terms: Terms) -> StepEstimate {
+    let overlaps = layout.pipeline > 1;
+    let parts = overlaps.then(|| dual_pipe(hardware, network, layout, terms)).flatten();
+    whole(hardware, network, layout, parts.unwrap_or_else(|| in_turn(hardware, network, layout, terms)))
+}
+
+/// The parts of a step whose passes follow each other.
+fn in_turn(hardware: &Hardware, network: &Network, layout: &Layout, terms: Terms) -> Vec<Part> {
+    let mut ranks = rank_times(hardware, network, layout);
+    if !terms.has(Term::Sends) {
+        ranks.iter_mut().for_each(|rank| rank.time.sends = 0.0);
     }
-    let ranks = rank_times(hardware, network, layout);
-    let m = f64::from(layout.n_microbatches);
     let mean = mean(&ranks);
+    if !terms.has(Term::Imbalance) {
+        ranks.iter_mut().for_each(|rank| rank.time = mean);
+    }
+    let m = f64::from(layout.n_microbatches);
     let slowest = ranks.iter().map(|rank| rank.time.total()).fold(0.0, f64::max);
-    let bubble = bubble_seconds(layout, &ranks);
+    let bubble = if terms.has(Term::Fill) { bubble_seconds(layout, &ranks) } else { 0.0 };
     let (reduce, update, gather) = ends(hardware, network, layout, &ranks, &mean);
     let part = |name, seconds, about| Part { name, seconds, about };
     let mut parts = vec![
@@ -137,14 +125,14 @@ pub fn estimate(hardware: &Hardware, network: &Network, layout: &Layout) -> Step
         part("exchange", m * mean.exchange, "dispatch and combine that nothing hides"),
         part("sends", m * mean.sends, "activations and gradients between stages"),
         part("gather", gather, "weights that are divided and gathered, where computation does not hide it"),
-        part("imbalance", m * (slowest - mean.total()), "ranks with less to do wait for the slowest"),
+        part("imbalance", (m * (slowest - mean.total())).max(0.0), "ranks with less to do wait for the slowest"),
         part("bubble", bubble, "the pipeline fills and drains"),
         part("data", reduce, "gradients over data ranks that backward does not hide"),
         part("optimizer", update, "AdamW"),
         part("fixed", hardware.step_seconds, "what a step costs whatever it computes"),
     ];
     parts.retain(|part| part.seconds != 0.0);
-    whole(hardware, network, layout, parts)
+    parts
 }
 
 fn whole(hardware: &Hardware, network: &Network, layout: &Layout, parts: Vec<Part>) -> StepEstimate {
@@ -195,9 +183,11 @@ fn bubble_seconds(layout: &Layout, ranks: &[RankTime]) -> f64 {
     let all_but_one = total - slowest;
     let weight = mean(ranks).weight;
     match layout.schedule {
-        Schedule::OneFOneB | Schedule::GPipe => all_but_one / f64::from(layout.virtual_stages),
-        Schedule::ZbH1 => (all_but_one - 2.0 * (p - 1.0) * weight).max(0.0),
-        Schedule::DualPipe | Schedule::DualPipeV => {
+        ScheduleKind::OneFOneB | ScheduleKind::Interleaved | ScheduleKind::GPipe => {
+            all_but_one / f64::from(layout.virtual_stages)
+        }
+        ScheduleKind::ZbH1 => (all_but_one - 2.0 * (p - 1.0) * weight).max(0.0),
+        ScheduleKind::DualPipe | ScheduleKind::DualPipeV => {
             let each = all_but_one / (p - 1.0);
             // F&B is F + B, and B is the backward with W in it: two thirds of the whole without recomputation.
             let backward = each - ranks.iter().map(|rank| rank.time.forward).sum::<f64>() / p;

@@ -2,7 +2,7 @@
 //! coordinate, step times of layouts, the parts of one step.
 
 use super::legend::{self, Entry};
-use super::style::{N_COLOURS, text_width};
+use super::style::{colour, text_width};
 use super::svg::{Canvas, Frame, Picture};
 use super::unit::Unit;
 
@@ -87,10 +87,8 @@ pub fn bars(bars: &Bars) -> Picture {
 
 fn entries(bars: &Bars) -> Vec<Entry<'_>> {
     let is_seen = |part: usize| bars.rows.iter().any(|row| row.values.get(part).is_some_and(|&value| value > 0.0));
-    let entry = |(part, name): (usize, &'_ String)| (part, name.clone());
-    let seen: Vec<(usize, String)> =
-        bars.parts.iter().enumerate().map(entry).filter(|(part, _)| is_seen(*part)).collect();
-    seen.into_iter().map(|(part, _)| Entry { classes: vec![colour(part)], name: &bars.parts[part] }).collect()
+    let seen = bars.parts.iter().enumerate().filter(|(part, _)| is_seen(*part));
+    seen.map(|(part, name)| Entry { classes: vec![colour(part)], name }).collect()
 }
 
 fn paint_row(canvas: &mut Canvas, bars: &Bars, row: &Row, at: Frame, x: &impl Fn(f64) -> f64) {
@@ -119,8 +117,4 @@ fn about(bars: &Bars) -> String {
         bars.rows.iter().take(32).map(|row| format!("{} {}", row.name, bars.unit.text(row.total()))).collect();
     let limit = bars.limit.as_ref().map(|(value, name)| format!("; {name} is {}", bars.unit.text(*value)));
     format!("{}: {}{}.", bars.title, totals.join(", "), limit.unwrap_or_default())
-}
-
-fn colour(part: usize) -> String {
-    format!("k{}", part % N_COLOURS)
 }

@@ -1,7 +1,7 @@
 //! A chart of points or lines over two axes.
 
 use super::legend::{self, Entry};
-use super::style::N_COLOURS;
+use super::style::{N_COLOURS, colour};
 use super::svg::{Canvas, Frame, Picture};
 use super::unit::Unit;
 
@@ -53,7 +53,7 @@ pub fn chart(chart: &Chart) -> Picture {
         .series
         .iter()
         .enumerate()
-        .map(|(i, series)| Entry { classes: vec![format!("k{}", i % N_COLOURS)], name: &series.name })
+        .map(|(i, series)| Entry { classes: vec![colour(i)], name: &series.name })
         .collect();
     let room = WIDTH - LEFT - RIGHT;
     let top = 34.0 + legend::height(legend::lines(entries.iter().map(|entry| entry.name), room)) + 14.0;
@@ -84,7 +84,7 @@ pub fn chart(chart: &Chart) -> Picture {
             canvas.polyline(&line, &format!("curve s{}", i % N_COLOURS));
         }
         for (x, y, tip) in places {
-            canvas.dot((x, y), if series.is_line { 3.0 } else { 4.0 }, &format!("k{}", i % N_COLOURS), tip);
+            canvas.dot((x, y), if series.is_line { 3.0 } else { 4.0 }, &colour(i), tip);
         }
     }
     let about =

@@ -7,6 +7,11 @@ pub(super) const N_SHADES: usize = 5;
 /// Categories that have a colour of their own; further ones begin again.
 pub(super) const N_COLOURS: usize = 12;
 
+/// The class that fills a category.
+pub(super) fn colour(category: usize) -> String {
+    format!("k{}", category % N_COLOURS)
+}
+
 /// Style of pictures, alone and in pages.
 pub const STYLE: &str = "\
 .picture{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}\

@@ -8,8 +8,8 @@ mod search_page;
 mod search_text;
 mod text;
 
-pub use outlook::{Binding, MemoryOutlook, Outlook, StepOutlook, TrainingOutlook, outlook};
+pub use outlook::{Binding, MemoryOutlook, Outlook, StepOutlook, TermOutlook, TrainingOutlook, outlook};
 pub use page::page;
-pub use pictures::{memory_picture, parts_picture, schedule_picture};
+pub use pictures::{load_picture, memory_picture, parts_picture, schedule_picture};
 pub use search_page::search_picture;
 pub use search_text::{search_json, search_text};

@@ -3,8 +3,11 @@
 use ds_plan::{IMBALANCE, JobPlan, MemoryEstimate};
 use serde::Serialize;
 
-use crate::estimate::{Part, StepEstimate};
+use crate::estimate::{Part, StepEstimate, Term, estimate_with};
 use crate::hardware::Hardware;
+use crate::memory::{largest_rank, largest_term};
+use crate::search::Machine;
+use crate::workload::{Layout, Network};
 
 /// What is to be expected of a plan on a machine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,6 +24,8 @@ pub struct Outlook {
     pub step: StepOutlook,
     /// All steps.
     pub training: TrainingOutlook,
+    /// Causes that the step's model knows, and what each adds.
+    pub terms: Vec<TermOutlook>,
     /// What one would have to change first.
     pub binds: Binding,
     /// What was assumed because nobody said it.
@@ -67,6 +72,21 @@ pub struct StepOutlook {
     pub mfu: f64,
 }
 
+/// A cause that the step's model knows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TermOutlook {
+    /// Which.
+    pub term: Term,
+    /// What it is.
+    pub about: &'static str,
+    /// Where the model of it comes from.
+    pub source: &'static str,
+    /// Whether the step takes it into account.
+    pub counted: bool,
+    /// By how much it alone makes the step longer, all others left as they are.
+    pub seconds: f64,
+}
+
 /// The whole training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrainingOutlook {
@@ -97,12 +117,13 @@ pub struct Binding {
 /// job's steps.
 pub fn outlook(
     plan: &JobPlan,
-    hardware: &Hardware,
+    machine: &Machine,
     fabric: Option<&str>,
     estimate: &StepEstimate,
     tokens: Option<f64>,
     assumptions: Vec<String>,
 ) -> Outlook {
+    let hardware = &machine.hardware;
     let steps: u64 = plan.spec().train.iter().map(|phase| phase.steps).sum();
     let tokens = tokens.unwrap_or(steps as f64 * estimate.tokens);
     let memory = memory_outlook(plan, hardware.memory_bytes as u64);
@@ -127,24 +148,33 @@ pub fn outlook(
     };
     let binds = binding(&memory, &step, hardware);
     let (hardware, gpus) = (hardware.name.clone(), estimate.gpus);
-    Outlook { hardware, fabric: fabric.map(str::to_owned), gpus, memory, step, training, binds, assumptions }
+    let (fabric, terms) = (fabric.map(str::to_owned), terms_outlook(plan, machine));
+    Outlook { hardware, fabric, gpus, memory, step, training, terms, binds, assumptions }
+}
+
+fn terms_outlook(plan: &JobPlan, machine: &Machine) -> Vec<TermOutlook> {
+    let (network, layout) = (Network::from(&plan.spec().model), Layout::of(plan));
+    let seconds = |terms| estimate_with(&machine.hardware, &network, &layout, terms).seconds();
+    let of = |term: Term| {
+        let longer = seconds(machine.terms.with(term)) - seconds(machine.terms.without(term));
+        let counted = machine.terms.has(term);
+        TermOutlook { term, about: term.about(), source: term.source(), counted, seconds: longer.max(0.0) }
+    };
+    Term::ALL.into_iter().map(of).collect()
 }
 
 fn memory_outlook(plan: &JobPlan, have_bytes: u64) -> MemoryOutlook {
     let by_pipeline: Vec<MemoryEstimate> =
         (0..plan.grid().n_pipeline()).map(|pipeline| plan.memory_at(pipeline, IMBALANCE)).collect();
-    let needs = by_pipeline.iter().enumerate().map(|(pipeline, memory)| (memory.total(), pipeline));
-    // The first of equals.
-    let (need_bytes, largest_at) = needs.max_by_key(|&(need, at)| (need, std::cmp::Reverse(at))).unwrap_or_default();
-    let terms = by_pipeline.get(largest_at).copied().unwrap_or_default();
-    let (fits, largest_at) = (need_bytes <= have_bytes, largest_at as u32);
+    let (largest_at, terms) = largest_rank(by_pipeline.iter().copied());
+    let need_bytes = terms.total();
+    let fits = need_bytes <= have_bytes;
     MemoryOutlook { fits, largest_at, terms, need_bytes, have_bytes, by_pipeline }
 }
 
 fn binding(memory: &MemoryOutlook, step: &StepOutlook, hardware: &Hardware) -> Binding {
     if !memory.fits {
-        let terms = memory.terms.terms();
-        let (term, bytes) = terms.into_iter().max_by_key(|&(_, bytes)| bytes).unwrap_or_default();
+        let (term, bytes) = largest_term(&memory.terms);
         let [need, have, over, of_term] =
             [memory.need_bytes, memory.have_bytes, memory.need_bytes - memory.have_bytes, bytes].map(ds_plan::bytes);
         let (at, gpu) = (memory.largest_at, &hardware.name);

@@ -8,13 +8,20 @@ use super::search_page::search_section;
 use super::text::{days, flops, memory};
 use crate::hardware::Hardware;
 use crate::page::{Block, Fact, Page, Section, Table, Tone, Verdict};
-use crate::picture::Unit;
+use crate::picture::{Picture, Unit};
 use crate::search::{Found, Layout};
 
 /// The page of a plan and, where one was made, of a search.
-pub fn page(plan: &JobPlan, hardware: &Hardware, outlook: &Outlook, found: Option<&Found>) -> Page {
+pub fn page(
+    plan: &JobPlan,
+    hardware: &Hardware,
+    outlook: &Outlook,
+    load: Option<Picture>,
+    found: Option<&Found>,
+) -> Page {
     let mut sections = vec![
         Section { title: "Step".to_owned(), parts: vec![Block::Picture(parts_picture(outlook)), parts_table(outlook)] },
+        Section { title: "Causes".to_owned(), parts: vec![Block::Text(TERMS.to_owned()), terms_table(outlook)] },
         Section {
             title: "Memory".to_owned(),
             parts: vec![Block::Text(memory(&outlook.memory)), Block::Picture(memory_picture(outlook))],
@@ -30,6 +37,10 @@ pub fn page(plan: &JobPlan, hardware: &Hardware, outlook: &Outlook, found: Optio
             ),
             Block::Picture(picture),
         ],
+    }));
+    sections.extend(load.map(|picture| Section {
+        title: "Links".to_owned(),
+        parts: vec![Block::Text(LOAD.to_owned()), Block::Picture(picture)],
     }));
     sections.push(Section { title: "Layout".to_owned(), parts: vec![layout_table(plan)] });
     sections.extend(found.map(|found| search_section(found, Layout::of(plan.spec()))));
@@ -103,8 +114,20 @@ fn parts_table(outlook: &Outlook) -> Block {
     ))
 }
 
+const LOAD: &str = "Every expert group dispatches one microbatch at once, at even load and by static routes.";
+const TERMS: &str = "What each cause alone adds to the step. dsctl plan --without NAME leaves one out.";
+
+fn terms_table(outlook: &Outlook) -> Block {
+    let row = |term: &super::outlook::TermOutlook| {
+        let counted = if term.counted { "yes" } else { "left out" };
+        let seconds = Unit::Seconds.text(term.seconds);
+        vec![term.term.to_string(), seconds, counted.to_owned(), term.about.to_owned(), term.source.to_owned()]
+    };
+    let head = ["cause", "adds", "counted", "what it is", "where its model comes from"];
+    Block::Table(Table::new(&head, outlook.terms.iter().map(row).collect()))
+}
+
 fn layout_table(plan: &JobPlan) -> Block {
-    let report = ds_plan::report(plan, 20);
     let row = |stage: &ds_plan::StageReport| {
         let layers = match stage.layers {
             (first, end) if end == first => "-".to_owned(),
@@ -126,7 +149,7 @@ fn layout_table(plan: &JobPlan) -> Block {
     };
     Block::Table(Table::new(
         &["stage", "pipeline", "layers", "with", "parameters", "share of the cost"],
-        report.stages.iter().map(row).collect(),
+        ds_plan::stage_reports(plan).iter().map(row).collect(),
     ))
 }
 

@@ -2,11 +2,13 @@
 
 use ds_plan::JobPlan;
 use ds_plan::schedule::{Action, Pass, Piece, timeline};
+use ds_topology::fabric::Fabric;
+use ds_topology::flow::LinkId;
 
 use super::outlook::Outlook;
 use crate::estimate::{RankTime, dual_pipe_timeline, stage_times};
 use crate::hardware::Hardware;
-use crate::picture::{Bars, Picture, Row, Unit, bars, schedule, schedule_rows};
+use crate::picture::{Bars, Heat, Picture, Row, Unit, bars, heat, schedule, schedule_rows};
 use crate::workload::{Layout, Network};
 
 /// What each pipeline coordinate needs of a GPU's memory, term by term.
@@ -25,6 +27,25 @@ pub fn memory_picture(outlook: &Outlook) -> Picture {
         limit: Some((memory.have_bytes as f64, format!("one {} has", outlook.hardware))),
         unit: Unit::Bytes,
     })
+}
+
+/// How long each link is busy in a dispatch of all expert groups at once, against the busiest: within nodes, and on each
+/// plane.
+pub fn load_picture(fabric: &Fabric, loads: &[f64]) -> Picture {
+    let seconds: Vec<f64> = fabric.network().iter().zip(loads).map(|(link, bytes)| bytes / link.capacity).collect();
+    let most = seconds.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let mut rows: Vec<(String, Vec<Option<f64>>)> = Vec::new();
+    for (number, busy) in (0..).zip(seconds) {
+        let link = LinkId(number);
+        let name = fabric.plane_of(link).map_or("within nodes".to_owned(), |plane| format!("plane {}", plane.0));
+        let cell = (!fabric.is_down(link)).then_some(busy / most);
+        match rows.last_mut() {
+            Some((last, cells)) if *last == name => cells.push(cell),
+            _ => rows.push((name, vec![cell])),
+        }
+    }
+    let title = "Link load of one dispatch, against the busiest link".to_owned();
+    heat(&Heat { title, rows_are: String::new(), cells_are: "link".to_owned(), rows })
 }
 
 /// Where the time of a step goes.

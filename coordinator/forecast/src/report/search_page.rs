@@ -1,9 +1,9 @@
 //! What a search found, as a section of a page.
 
-use super::search_text::{HEAD, N_BEST, rejected_rows, rows, summary};
+use super::search_text::{HEAD, N_BEST, rows, summary};
 use crate::page::{Block, Section, Table};
 use crate::picture::{Bars, Chart, Row, Series, Unit, bars, chart};
-use crate::search::{Found, Layout};
+use crate::search::{Found, Layout, Rejected};
 
 /// The section: the best layouts, all that fit, and why the others are out.
 pub(super) fn search_section(found: &Found, own: Layout) -> Section {
@@ -71,11 +71,10 @@ fn scatter(found: &Found) -> crate::picture::Picture {
     })
 }
 
-/// The layout and its numbers share a cell, which may break into lines.
+/// One row a kind of reason. The layout and its numbers share a cell, which may break into lines.
 fn rejected_cells(found: &Found) -> Vec<Vec<String>> {
-    let cells = |row: Vec<String>| {
-        let example = row.get(2..).map(|rest| rest.join(": ")).unwrap_or_default();
-        row.into_iter().take(2).chain([example]).collect()
+    let cells = |Rejected { kind, count, example, reason }: &Rejected| {
+        vec![count.to_string(), (*kind).to_owned(), format!("{example}: {reason}")]
     };
-    rejected_rows(found).into_iter().map(cells).collect()
+    found.rejected.iter().map(cells).collect()
 }

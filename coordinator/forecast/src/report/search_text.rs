@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::picture::Unit;
-use crate::search::{Found, Layout, Ranked};
+use crate::search::{Found, Layout, Ranked, Rejected};
 
 /// Layouts that are shown.
 pub(super) const N_BEST: usize = 10;
@@ -19,8 +19,8 @@ pub fn search_text(found: &Found) -> String {
     }
     if !found.rejected.is_empty() {
         text += "\nrejected, each kind with the layout that comes closest\n";
-        for (row, reason) in rejected_rows(found).into_iter().zip(&found.rejected) {
-            text += &format!("  {:>6}  {}\n          {}\n          {}\n", row[0], row[1], reason.example, row[3]);
+        for Rejected { kind, count, example, reason } in &found.rejected {
+            text += &format!("  {count:>6}  {kind}\n          {example}\n          {reason}\n");
         }
     }
     if let Some(best) = found.ranked.first() {
@@ -129,14 +129,6 @@ pub(super) fn rows(found: &Found, n: usize) -> Vec<Vec<String>> {
         ]
     };
     found.ranked.iter().take(n).enumerate().map(row).collect()
-}
-
-/// One row a kind of reason.
-pub(super) fn rejected_rows(found: &Found) -> Vec<Vec<String>> {
-    let row = |r: &crate::search::Rejected| {
-        vec![r.count.to_string(), r.kind.to_owned(), r.example.to_string(), r.reason.to_string()]
-    };
-    found.rejected.iter().map(row).collect()
 }
 
 fn aligned(head: &[&str], rows: &[Vec<String>]) -> String {

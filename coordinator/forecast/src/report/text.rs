@@ -53,6 +53,11 @@ impl fmt::Display for Outlook {
             Unit::Count("").text(t.dollars),
             t.dollars_per_gpu_hour
         )?;
+        for term in self.terms.iter().filter(|term| term.seconds > 0.0) {
+            let verb = if term.counted { "adds" } else { "left out, would add" };
+            let seconds = Unit::Seconds.text(term.seconds);
+            writeln!(f, "  term        {} {verb} {seconds}: {} [{}]", term.term, term.about, term.source)?;
+        }
         writeln!(f, "  binds       {}", self.binds.sentence)?;
         for assumption in &self.assumptions {
             writeln!(f, "  assumed     {assumption}")?;

@@ -1,12 +1,12 @@
 //! The columns of the cleaned twin of `published_rows.csv`: one number a cell.
 
+use ds_plan::spec::ScheduleKind;
+
 use super::csv::Table;
 use super::probe::Probe;
 use super::row::{Cells, Measure, Row};
 use crate::hardware::{self, Format};
-use crate::workload::{
-    Attention, Dispatch, Experts, FeedForward, Kernels, Layout, Network, Recompute, Schedule, Window,
-};
+use crate::workload::{Attention, Dispatch, Experts, FeedForward, Kernels, Layout, Network, Recompute, Window};
 
 pub(super) fn row(table: &Table, record: usize) -> Result<Row, (String, String, String)> {
     let mut cells = Cells::new(table, record);
@@ -90,7 +90,7 @@ fn exchange(mut cells: Cells<'_>, id: String, group: String) -> Result<Row, (Str
         shard_optimizer: false,
         dispatch: Dispatch::Deduplicated,
         recompute: Recompute::None,
-        schedule: Schedule::OneFOneB,
+        schedule: ScheduleKind::OneFOneB,
         kernels: Kernels::FusedAttention,
         microbatch: 1,
         n_microbatches: 1,
@@ -216,8 +216,8 @@ fn layout(cells: &mut Cells<'_>) -> Layout {
         dispatch,
         recompute,
         schedule: match cells.text("schedule") {
-            Some("dualpipe") => Schedule::DualPipe,
-            _ => Schedule::OneFOneB,
+            Some("dualpipe") => ScheduleKind::DualPipe,
+            _ => ScheduleKind::OneFOneB,
         },
         kernels,
         microbatch,

@@ -4,10 +4,12 @@
 //! the files name (arXiv 2104.04473, table 1). A run over several nodes recomputes every layer, as those models did; a
 //! run on one node nothing.
 
+use ds_plan::spec::ScheduleKind;
+
 use super::csv::Table;
 use super::row::{Cells, Measure, Row};
 use crate::hardware::Format;
-use crate::workload::{Dispatch, Kernels, Layout, Network, Recompute, Schedule};
+use crate::workload::{Dispatch, Kernels, Layout, Network, Recompute};
 
 /// The column by which the form is known.
 pub(super) const MARK: &str = "iteration time (ms)";
@@ -46,7 +48,7 @@ pub(super) fn row(table: &Table, record: usize) -> Result<Row, (String, String, 
         shard_optimizer: false,
         dispatch: Dispatch::Deduplicated,
         recompute: if several { Recompute::Full } else { Recompute::None },
-        schedule: Schedule::OneFOneB,
+        schedule: ScheduleKind::OneFOneB,
         kernels: Kernels::Separate,
         microbatch,
         n_microbatches: batch / data / microbatch,

@@ -3,7 +3,7 @@
 use ds_plan::JobPlan;
 use ds_topology::fabric::Fabric;
 
-use crate::estimate::{StepEstimate, estimate};
+use crate::estimate::{Slowdown, StepEstimate, Terms, estimate_with};
 use crate::hardware::Hardware;
 use crate::workload::{Layout, Network};
 
@@ -21,6 +21,8 @@ pub trait Judge {
 pub struct Machine {
     /// With the sizes and speeds of the fabric, where there is one.
     pub hardware: Hardware,
+    /// What is taken into account.
+    pub terms: Terms,
 }
 
 impl Machine {
@@ -39,12 +41,22 @@ impl Machine {
                 hardware.nic_bandwidth = of_node / f64::from(spec.node.gpus.max(1)) / upwards;
             }
         }
-        Self { hardware }
+        Self { hardware, terms: Terms::ALL }
+    }
+}
+
+impl Machine {
+    /// With what a fabric's faults leave of its bandwidths to a plan.
+    #[must_use]
+    pub fn slowed(mut self, slowdown: Slowdown) -> Self {
+        self.hardware.nic_bandwidth /= slowdown.network;
+        self.hardware.nvlink_bandwidth /= slowdown.inside;
+        self
     }
 }
 
 impl Judge for Machine {
     fn forecast(&self, plan: &JobPlan) -> Result<StepEstimate, String> {
-        Ok(estimate(&self.hardware, &Network::from(&plan.spec().model), &Layout::of(plan)))
+        Ok(estimate_with(&self.hardware, &Network::from(&plan.spec().model), &Layout::of(plan), self.terms))
     }
 }

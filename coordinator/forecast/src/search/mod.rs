@@ -17,6 +17,7 @@ use ds_plan::spec::JobSpec;
 use ds_plan::{JobPlan, MemoryEstimate, executable};
 
 use crate::estimate::StepEstimate;
+use crate::memory::largest_rank;
 use reject::too_large_at_once;
 
 /// A layout that fits, and how it fares.
@@ -102,14 +103,8 @@ fn try_one(
         _ => JobPlan::new(layout.apply(base))?,
     };
     let (_, plan) = drawn.insert((layout, plan));
-    let mut largest = (MemoryEstimate::default(), 0);
-    for pipeline in 0..layout.pipeline {
-        let memory = plan.memory_at(pipeline, ds_plan::IMBALANCE);
-        if memory.total() > largest.0.total() {
-            largest = (memory, pipeline);
-        }
-    }
-    let (memory, largest_at) = largest;
+    let needs = (0..layout.pipeline).map(|pipeline| plan.memory_at(pipeline, ds_plan::IMBALANCE));
+    let (largest_at, memory) = largest_rank(needs);
     if memory.total() > space.memory_bytes {
         return Err(Reason::Memory { pipeline: largest_at, memory, have: space.memory_bytes });
     }

@@ -5,6 +5,7 @@ use ds_plan::{MemoryEstimate, PlanError, bytes};
 
 use super::layout::Layout;
 use super::space::Space;
+use crate::memory::largest_term;
 
 /// Why a layout is out.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -43,7 +44,7 @@ pub enum Reason {
     /// It does not fit.
     #[error(
         "pipeline {pipeline} needs {memory}, a GPU has {}: {} too much, most of it {}",
-        bytes(*.have), bytes(.memory.total() - .have), largest(.memory)
+        bytes(*.have), bytes(.memory.total() - .have), largest_term(.memory).0
     )]
     Memory {
         /// The coordinate of the largest rank.
@@ -72,7 +73,7 @@ impl Reason {
             Self::Plan(PlanError::Schedule(_)) => "microbatches do not suit the schedule",
             Self::Plan(_) => "no plan",
             Self::State { .. } => "memory: state alone",
-            Self::Memory { memory, .. } => match largest(memory) {
+            Self::Memory { memory, .. } => match largest_term(memory).0 {
                 "activations" => "memory: mostly activations",
                 "exchange" => "memory: mostly exchange buffers",
                 _ => "memory: mostly state",
@@ -117,11 +118,6 @@ impl Rejected {
             (self.example, self.reason) = (layout, reason.clone());
         }
     }
-}
-
-/// The name of the largest term.
-fn largest(memory: &MemoryEstimate) -> &'static str {
-    memory.terms().into_iter().max_by_key(|&(_, n)| n).map_or("", |(name, _)| name)
 }
 
 /// Refuses layouts whose state alone is too large, without making a plan: the mean over pipeline coordinates bounds the

@@ -12,8 +12,6 @@ use super::reject::Reason;
 pub struct Space {
     /// All of them are used.
     pub n_gpus: u32,
-    /// That share a node.
-    pub gpus_per_node: u32,
     /// Of one GPU, in bytes.
     pub memory_bytes: u64,
     /// Values of each axis.
@@ -66,7 +64,6 @@ pub fn space(base: &JobSpec, n_gpus: u32, gpus_per_node: u32, memory_bytes: u64)
     let zeros = if own.zero == 2 { vec![0, 1, 2, 3] } else { vec![0, 1, 3] };
     Space {
         n_gpus,
-        gpus_per_node,
         memory_bytes,
         pipelines: divisors(n_gpus).filter(|&n| n <= n_layers).collect(),
         tensors,

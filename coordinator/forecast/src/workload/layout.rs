@@ -1,5 +1,7 @@
 //! How the work of a step is divided.
 
+use ds_plan::spec::ScheduleKind;
+
 use super::{Block, Kernel};
 use crate::hardware::Format;
 
@@ -24,21 +26,6 @@ impl Recompute {
             Self::Full => &block.forward,
         }
     }
-}
-
-/// The order of microbatches in the pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Schedule {
-    /// One forward, one backward; interleaved where there are virtual stages.
-    OneFOneB,
-    /// All forwards, then all backwards.
-    GPipe,
-    /// 1F1B whose weight gradients wait (arXiv 2401.10241).
-    ZbH1,
-    /// Microbatches enter at both ends (arXiv 2412.19437, §3.2.1).
-    DualPipe,
-    /// Microbatches go down the ranks and back up.
-    DualPipeV,
 }
 
 /// Which kernels the training software brings.
@@ -95,7 +82,7 @@ pub struct Layout {
     /// What backward computes again.
     pub recompute: Recompute,
     /// The order of microbatches.
-    pub schedule: Schedule,
+    pub schedule: ScheduleKind,
     /// Which kernels run.
     pub kernels: Kernels,
     /// Sequences of a microbatch.

@@ -11,7 +11,7 @@ mod of_plan;
 
 pub use block::{Block, Collective, Group, Kernel, Role};
 pub use ends::{embedding, head, prediction};
-pub use layout::{Dispatch, Kernels, Layout, Recompute, Schedule};
+pub use layout::{Dispatch, Kernels, Layout, Recompute};
 pub use network::{Attention, Experts, FeedForward, Network, Window};
 
 pub use attention::attention;

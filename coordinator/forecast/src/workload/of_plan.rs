@@ -1,9 +1,9 @@
 //! The layout of a job's plan.
 
 use ds_plan::JobPlan;
-use ds_plan::spec::{self, ComputeType, ScheduleKind};
+use ds_plan::spec::{self, ComputeType};
 
-use super::{Dispatch, Kernels, Layout, Recompute, Schedule};
+use super::{Dispatch, Kernels, Layout, Recompute};
 use crate::hardware::Format;
 
 impl Layout {
@@ -27,13 +27,7 @@ impl Layout {
                 spec::Recompute::Norms => Recompute::Selective,
                 spec::Recompute::Full => Recompute::Full,
             },
-            schedule: match parallel.schedule {
-                ScheduleKind::OneFOneB | ScheduleKind::Interleaved => Schedule::OneFOneB,
-                ScheduleKind::GPipe => Schedule::GPipe,
-                ScheduleKind::ZbH1 => Schedule::ZbH1,
-                ScheduleKind::DualPipe => Schedule::DualPipe,
-                ScheduleKind::DualPipeV => Schedule::DualPipeV,
-            },
+            schedule: parallel.schedule,
             kernels: Kernels::FusedAttention,
             microbatch: phase.microbatch,
             n_microbatches: plan.n_microbatches(),

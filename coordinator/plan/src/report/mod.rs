@@ -192,7 +192,8 @@ pub fn report(plan: &JobPlan, columns: usize) -> PlanReport {
     }
 }
 
-fn stage_reports(plan: &JobPlan) -> Vec<StageReport> {
+/// The stages of a plan, and what each holds.
+pub fn stage_reports(plan: &JobPlan) -> Vec<StageReport> {
     let spec = plan.spec();
     let table = parameters(&spec.model);
     let cost = |stage: &Stage| stage_cost(spec, stage).total();

@@ -26,8 +26,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    calibrate, cancel, check, ckpt, coordinator, data_command, fabric, launch, list, logs, nodes, plan, resume, schema,
-    simulate, status, watch as watching,
+    calibrate, cancel, check, ckpt, coordinator, data_command, fabric, launch, limits, list, logs, nodes, plan, resume,
+    schema, simulate, status, watch as watching,
 };
 use output::finish;
 
@@ -71,6 +71,7 @@ enum Command {
     Fabric(fabric::Args),
     Calibrate(calibrate::Args),
     Simulate(simulate::Args),
+    Limits(limits::Args),
 }
 
 fn main() -> ExitCode {
@@ -96,5 +97,6 @@ fn main() -> ExitCode {
         Command::Fabric(fabric) => fabric.run(),
         Command::Calibrate(calibrate) => calibrate.run(),
         Command::Simulate(simulate) => simulate.run(),
+        Command::Limits(limits) => limits.run(),
     })
 }

@@ -8,6 +8,7 @@ pub(crate) mod coordinator;
 pub(crate) mod data_command;
 pub(crate) mod fabric;
 pub(crate) mod launch;
+pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod nodes;

@@ -9,11 +9,15 @@ mod searching;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ds_forecast::estimate::{OnFabricError, Term, dispatch_loads, slowdown};
+use ds_forecast::picture::Picture;
 use ds_forecast::report::{
-    memory_picture, outlook, page, parts_picture, schedule_picture, search_json, search_picture, search_text,
+    load_picture, memory_picture, outlook, page, parts_picture, schedule_picture, search_json, search_picture,
+    search_text,
 };
 use ds_forecast::search::{Judge as _, Machine};
 use ds_plan::{JobPlan, report};
+use ds_topology::fabric::Fabric;
 
 use crate::failure::Failure;
 use crate::files::write_text;
@@ -35,6 +39,9 @@ pub(crate) struct Args {
     /// Tokens of the whole training, such as 14.8T; the job's steps when absent
     #[arg(long, value_name = "N")]
     tokens: Option<Quantity>,
+    /// Leave causes out of the step's time: fill, imbalance, sends, first_dispatch, contention, skew
+    #[arg(long, value_name = "CAUSE[,CAUSE]", value_delimiter = ',')]
+    without: Vec<Term>,
     /// Try every layout on the fabric's GPUs (the job's ranks without a fabric), and rank those that fit
     #[arg(long)]
     search: bool,
@@ -44,11 +51,11 @@ pub(crate) struct Args {
     /// Write the schedule as a picture
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
-    /// Write every picture into a folder: step, memory, schedule, search
+    /// Write every picture into a folder: step, memory, schedule, links, search
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
     /// Instead of a job: predict the runs of a table, and compare with what was published of them
-    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["file", "sets", "search", "html", "svg", "pictures", "tokens"])]
+    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["file", "sets", "search", "html", "svg", "pictures", "tokens", "without"])]
     rows: Option<PathBuf>,
     /// A drawing that is wider is cut
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u16).range(20..))]
@@ -61,6 +68,7 @@ Examples:
   dsctl plan job.yaml --fabric h800-mpft-2048 --tokens 14.8T   on that cluster, for a whole training
   dsctl plan job.yaml --fabric h800-mpft-2048 --search         the best layouts, and why the others are out
   dsctl plan job.yaml --html plan.html                         with pictures
+  dsctl plan job.yaml --without imbalance,skew                 as if stages and loads were even
   dsctl plan --rows published.csv                              predicted against published runs";
 
 impl Args {
@@ -74,20 +82,32 @@ impl Args {
     fn plan(&self) -> Result<Exit, Failure> {
         let spec = self.spec.as_ref().ok_or(Failure::NoJob)?.read()?.spec;
         let plan = JobPlan::new(spec.clone())?;
-        let Chosen { hardware, fabric, assumptions } = self.machine.choose(&spec)?;
+        let Chosen { hardware, fabric, mut assumptions } = self.machine.choose(&spec)?;
         if let Some(fabric) = &fabric {
             machine::large_enough(fabric, plan.grid().n_ranks())?;
         }
-        let machine = Machine::new(hardware, fabric.as_ref());
+        let mut machine = Machine::new(hardware, fabric.as_ref());
+        if let Some(fabric) = fabric.as_ref().filter(|fabric| !fabric.faults().is_empty()) {
+            let cost = slowdown(&plan, &machine.hardware, fabric).map_err(off_fabric)?;
+            let faults: Vec<String> = fabric.faults().iter().map(ToString::to_string).collect();
+            assumptions.push(format!(
+                "Faults of the fabric ({}): the busiest link of a dispatch takes {:.3} times as long between nodes and {:.3} times \
+                 as long within them, and so does everything there.",
+                faults.join(", "), cost.network, cost.inside
+            ));
+            machine = machine.slowed(cost);
+        }
+        machine.terms = self.without.iter().fold(machine.terms, |terms, &term| terms.without(term));
         let refused = |reason| Failure::NoForecast { reason };
         let estimate = machine.forecast(&plan).map_err(refused)?;
         let name = fabric.as_ref().map(ds_topology::fabric::Fabric::name);
         let tokens = self.tokens.map(|tokens| tokens.0);
-        let outlook = outlook(&plan, &machine.hardware, name, &estimate, tokens, assumptions);
+        let outlook = outlook(&plan, &machine, name, &estimate, tokens, assumptions);
         let found = self.search.then(|| searching::search(&spec, &plan, &machine, fabric.as_ref()));
 
         if let Some(path) = &self.html {
-            let page = page(&plan, &machine.hardware, &outlook, found.as_ref());
+            let load = fabric.as_ref().map(|fabric| load(&plan, &machine, fabric)).transpose()?;
+            let page = page(&plan, &machine.hardware, &outlook, load, found.as_ref());
             write(path, &ds_forecast::page::html(&page))?;
         }
         let schedule = || {
@@ -102,6 +122,9 @@ impl Args {
             write(&folder.join("step.svg"), &parts_picture(&outlook).svg())?;
             write(&folder.join("memory.svg"), &memory_picture(&outlook).svg())?;
             write(&folder.join("schedule.svg"), &schedule()?.svg())?;
+            if let Some(fabric) = &fabric {
+                write(&folder.join("links.svg"), &load(&plan, &machine, fabric)?.svg())?;
+            }
             if let Some(found) = &found {
                 write(&folder.join("search.svg"), &search_picture(found).svg())?;
             }
@@ -123,6 +146,15 @@ impl Args {
         }
         Ok(Exit::Done)
     }
+}
+
+fn load(plan: &JobPlan, machine: &Machine, fabric: &Fabric) -> Result<Picture, Failure> {
+    let loads = dispatch_loads(plan, &machine.hardware, fabric).map_err(off_fabric)?;
+    Ok(load_picture(fabric, &loads))
+}
+
+fn off_fabric(error: OnFabricError) -> Failure {
+    Failure::NoForecast { reason: error.to_string() }
 }
 
 const NO_TIMELINE: &str = "the schedule cannot be played";
