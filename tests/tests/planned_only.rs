@@ -23,7 +23,7 @@ fn a_rank_refuses_a_schedule_or_a_format_that_it_does_not_run() {
         ("parallel.schedule", "zb_h1", "1f1b"),
         ("parallel.schedule", "dualpipe", "1f1b"),
         ("parallel.recompute", "norms", "none"),
-        ("precision.compute", "fp8", "f32, bf16 and f64"),
+        ("precision.dispatch", "fp8", "compute"),
     ] {
         let job = Job::tiny(folder.path()).grid(2, 1, 1).with(key, value);
         let sentence = format!("{key} {value} is planned, but workers run {runs} only");

@@ -84,7 +84,7 @@ pub(crate) const CASES: &[Case] = &[
     (
         &[("policy: loss_free", "policy: loss_fre")],
         &[
-            "job.yaml:30:11: balance.policy: loss_fre is not known here; did you mean loss_free? There are none and loss_free",
+            "job.yaml:30:11: balance.policy: loss_fre is not known here; did you mean loss_free? There are none, forced and loss_free",
         ],
     ),
     (
