@@ -12,8 +12,9 @@
 //! second lane, which only that crosses. This holds while nothing else is on its way over a link together with what
 //! ends a step; the player looks out for that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::job::{Options, StepJob};
@@ -47,14 +48,13 @@ pub(super) fn colours(
         return Colours { ranks, closers: None, groups, links, strands };
     }
     let mut painter = Painter::new(job, scene, epochs, options, apart);
-    let mut n_colours = 0;
-    loop {
-        let n = painter.count();
-        if n == n_colours {
-            break;
-        }
-        n_colours = n;
-        painter.refine();
+    let (first, all) = (scene.closing_from.0, scene.messages.len() as u32);
+    if apart {
+        // How steps end tells nothing else apart, so it comes after.
+        painter.refine_while_it_tells(0..first);
+        painter.refine_while_it_tells(first..all);
+    } else {
+        painter.refine_while_it_tells(0..all);
     }
     painter.finish()
 }
@@ -123,6 +123,19 @@ impl<'a> Painter<'a> {
         Self { scene, epochs, ranks, closers, apart, groups, links, messages, template, moved, moves }
     }
 
+    /// By the surroundings that some messages give.
+    fn refine_while_it_tells(&mut self, part: Range<u32>) {
+        let mut n_colours = 0;
+        loop {
+            let n = self.count();
+            if n == n_colours {
+                return;
+            }
+            n_colours = n;
+            self.refine(part.clone());
+        }
+    }
+
     /// What a message is, and who begins it.
     fn begun(&self, number: u32) -> u64 {
         let (message, template) = (&self.scene.messages[number as usize], self.template[number as usize]);
@@ -130,7 +143,8 @@ impl<'a> Painter<'a> {
             Kind::Exchange | Kind::Closing => self.groups[message.owner as usize],
             Kind::Send => self.ranks[message.owner as usize],
         };
-        mix(mix(u64::from(template), owner), self.messages.get(number as usize).copied().unwrap_or(0))
+        let others = self.messages.get(number as usize).copied().unwrap_or(0);
+        mix(mix(u64::from(template), owner), mix(others, self.moves[number as usize]))
     }
 
     /// Where the lanes of a message's links begin.
@@ -138,13 +152,18 @@ impl<'a> Painter<'a> {
         if self.apart && self.scene.closes(message) { self.epochs[0].capacity.len() } else { 0 }
     }
 
-    fn strand(&self, epoch: usize, strand: usize) -> u64 {
+    /// `begun` is that of its message.
+    fn strand(&self, epoch: usize, strand: usize, begun: u64) -> u64 {
         let strands = &self.epochs[epoch];
-        let message = strands.message[strand];
-        let base = mix(self.begun(message), strands.bytes[strand].to_bits());
-        let base = mix(mix(base, epoch as u64), mix(strands.latency[strand].to_bits(), self.moves[message as usize]));
-        let links = &self.links[self.lane(message)..];
+        let base = mix(begun, strands.bytes[strand].to_bits());
+        let base = mix(base, strands.latency[strand].to_bits().rotate_left(8) ^ epoch as u64);
+        let links = &self.links[self.lane(strands.message[strand])..];
         strands.path(strand).iter().fold(base, |colour, &link| mix(colour, links[link as usize]))
+    }
+
+    fn of_message(&self, epoch: usize, message: u32) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let begun = self.begun(message);
+        self.epochs[epoch].of(message).map(move |strand| (strand, self.strand(epoch, strand, begun)))
     }
 
     fn colour_groups(&mut self) {
@@ -155,24 +174,27 @@ impl<'a> Painter<'a> {
         }
     }
 
-    fn refine(&mut self) {
+    fn refine(&mut self, part: Range<u32>) {
         self.colour_groups();
         let mut on_link = vec![0_u64; self.links.len()];
-        let mut of_message: Vec<u64> = (0..self.template.len() as u32).map(|message| self.begun(message)).collect();
-        let mut see = |epoch: usize, strand: usize| {
-            let (strands, colour) = (&self.epochs[epoch], self.strand(epoch, strand));
-            let message = strands.message[strand];
-            let sum = &mut of_message[message as usize];
-            *sum = sum.wrapping_add(mix(3, colour));
-            let on_lane = &mut on_link[self.lane(message)..];
-            for (place, &link) in strands.path(strand).iter().enumerate() {
-                let sum = &mut on_lane[link as usize];
-                *sum = sum.wrapping_add(mix(place as u64, colour));
+        let mut of_message: Vec<u64> = vec![0; part.len()];
+        let mut see = |epoch: usize, message: u32| {
+            let strands = &self.epochs[epoch];
+            let (sum, on_lane) = (&mut of_message[(message - part.start) as usize], &mut on_link[self.lane(message)..]);
+            for (strand, colour) in self.of_message(epoch, message) {
+                *sum = sum.wrapping_add(mix(3, colour));
+                for (place, &link) in strands.path(strand).iter().enumerate() {
+                    let sum = &mut on_lane[link as usize];
+                    *sum = sum.wrapping_add(mix(place as u64, colour));
+                }
             }
         };
-        (0..self.epochs[0].len()).for_each(|strand| see(0, strand));
+        part.clone().for_each(|message| see(0, message));
         for (epoch, moved) in (1..).zip(&self.moved) {
-            moved.iter().flat_map(|&message| self.epochs[epoch].of(message)).for_each(|strand| see(epoch, strand));
+            moved.iter().filter(|message| part.contains(message)).for_each(|&message| see(epoch, message));
+        }
+        for (number, sum) in part.clone().zip(&mut of_message) {
+            *sum = sum.wrapping_add(self.begun(number));
         }
         let n_ranks = self.ranks.len();
         let mut at_rank = vec![0_u64; n_ranks + self.closers.len()];
@@ -184,12 +206,13 @@ impl<'a> Painter<'a> {
         for (number, (ranks, &colour)) in (0..).zip(self.scene.groups.iter().zip(&self.groups)) {
             ranks.iter().for_each(|&rank| tell(rank, self.scene.group_closes(number), mix(4, colour)));
         }
-        for (number, (message, &colour)) in (0..).zip(self.scene.messages.iter().zip(&of_message)) {
+        let messages = &self.scene.messages[part.start as usize..part.end as usize];
+        for (number, (message, &colour)) in part.clone().zip(messages.iter().zip(&of_message)) {
             tell(message.from, self.scene.closes(number), mix(5, colour));
             tell(message.to, self.scene.closes(number), mix(6, colour));
         }
         if !self.messages.is_empty() {
-            self.messages = of_message;
+            self.messages[part.start as usize..part.end as usize].copy_from_slice(&of_message);
         }
         self.links.iter_mut().zip(on_link).for_each(|(colour, sum)| *colour = mix(*colour, sum));
         self.ranks.iter_mut().zip(&at_rank).for_each(|(colour, &sum)| *colour = mix(*colour, sum));
@@ -201,10 +224,8 @@ impl<'a> Painter<'a> {
     /// Distinct colours of ranks, links and, where they count, messages: those of the rest follow.
     fn count(&self) -> usize {
         let distinct = |colours: &[u64]| {
-            let mut sorted = colours.to_vec();
-            sorted.sort_unstable();
-            sorted.dedup();
-            sorted.len()
+            let all: HashSet<u64, BuildHasherDefault<AsItIs>> = colours.iter().copied().collect();
+            all.len()
         };
         [&self.ranks, &self.closers, &self.links, &self.messages].into_iter().map(|colours| distinct(colours)).sum()
     }
@@ -220,7 +241,8 @@ impl<'a> Painter<'a> {
             }
         }
         self.groups.iter_mut().zip(kind).for_each(|(colour, kind)| *colour = mix(*colour, kind));
-        let first: Vec<u64> = (0..self.epochs[0].len()).map(|strand| self.strand(0, strand)).collect();
+        let all = 0..self.template.len() as u32;
+        let first: Vec<u64> = all.flat_map(|m| self.of_message(0, m).map(|(_, colour)| colour)).collect();
         let later =
             (1..).zip(&self.moved).map(|(epoch, moved)| number(self.in_state(epoch, moved, &first).into_iter()));
         let strands = std::iter::once(number(first.iter().copied())).chain(later).collect();
@@ -239,7 +261,7 @@ impl<'a> Painter<'a> {
         let mut colours = Vec::with_capacity(self.epochs[epoch].len());
         for message in 0..self.template.len() as u32 {
             if moved.next_if_eq(&&message).is_some() {
-                colours.extend(self.epochs[epoch].of(message).map(|strand| self.strand(epoch, strand)));
+                colours.extend(self.of_message(epoch, message).map(|(_, colour)| colour));
             } else {
                 colours.extend(&first[self.epochs[0].of(message)]);
             }
