@@ -1,13 +1,15 @@
 //! How long the step simulator takes for steps of DeepSeek-V3's shape: EP64 × PP16, DualPipe, 120 microbatches a
 //! pipeline, on a multi-plane fabric. `cargo run --release -p ds-forecast --example scale -- FABRIC.yaml [zipf|jitter|plane|nic|link]...`
+//! What-ifs such as `nic=node5/2:down@t=2s` are each evaluated again from the same base, and timed.
 //!
 //! Compute times are those of one MoE layer in DeepSeek's published trace (deepseek-ai/profile-data, train.json).
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ds_arch::LayerId;
-use ds_forecast::simulate::{Closing, Epoch, Moe, Options, StepJob, simulate};
+use ds_forecast::simulate::{Base, Closing, Epoch, Moe, Options, Run, StepJob, WhatIf, states};
 use ds_forecast::{Exchange, Part, PassWork, StageWork};
 use ds_plan::schedule::Schedule;
 use ds_plan::spec::ScheduleKind;
@@ -67,7 +69,9 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn std::error::Error>> {
             fabric = fabric.with_faults(&[fault.parse()?])?;
         }
     }
-    let mut routes = FabricRoutes::new(Arc::new(fabric), Policy::Static);
+    let what_ifs = asked.iter().filter(|asked| asked.contains('=')).map(|asked| asked.parse());
+    let what_ifs: Vec<WhatIf> = what_ifs.collect::<Result<_, _>>()?;
+    let mut routes = FabricRoutes::new(Arc::new(fabric.clone()), Policy::Static);
     let (pipeline, microbatches, expert) = (16, 120, 64);
     let n_ranks = routes.fabric().n_gpus();
     let schedule = Schedule::new(ScheduleKind::DualPipe, pipeline, 1, microbatches)?;
@@ -102,21 +106,44 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn std::error::Error>> {
         stretch_beside_compute: 1.0,
         closing: &vec![closing; pipeline as usize],
     };
-    let down = routes
-        .fabric()
-        .network()
-        .iter()
-        .zip(0..)
-        .map(|(_, link)| routes.fabric().is_down(ds_topology::flow::LinkId(link)));
-    let down: Vec<bool> = down.collect();
-    let mut epochs = [Epoch { from: 0.0, routes: &mut routes, down }];
+    let down = fabric.down().to_vec();
     let jitter = if asks("jitter") { 0.02 } else { 0.0 };
-    let run = simulate(&job, &mut epochs, &Options { jitter, reuse: !asks("each"), ..Options::default() })?;
-    Ok(format!(
+    let options = Options { jitter, reuse: !asks("each"), ..Options::default() };
+    let began = now();
+    let base = Base::new(&job, &mut Epoch { from: 0.0, routes: &mut routes, down }, &options)?;
+    let ready = began.elapsed().as_secs_f64();
+    let run = base.then(&mut [])?;
+    let whole = began.elapsed().as_secs_f64();
+    let mut lines = vec![told(&run), format!("evaluated in {whole:.4} s, {ready:.4} s of them to get ready")];
+    for what_if in what_ifs {
+        let began = now();
+        let mut later: Vec<(f64, FabricRoutes)> = states(&fabric, std::slice::from_ref(&what_if))?
+            .into_iter()
+            .skip_while(|(from, _)| *from < what_if.at)
+            .map(|(from, fabric)| (from, FabricRoutes::new(fabric, Policy::Static)))
+            .collect();
+        let down: Vec<Vec<bool>> = later.iter().map(|(_, routes)| routes.fabric().down().to_vec()).collect();
+        let mut later: Vec<Epoch<'_>> =
+            later.iter_mut().zip(down).map(|((from, routes), down)| Epoch { from: *from, routes, down }).collect();
+        let run = base.then(&mut later)?;
+        let seconds = began.elapsed().as_secs_f64();
+        lines.push(format!("{what_if}: {}", told(&run)));
+        lines.push(format!("evaluated in {seconds:.4} s, {:.0}% of the base", 100.0 * seconds / whole));
+    }
+    Ok(lines.join("\n"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long it takes is what is asked")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn told(run: &Run) -> String {
+    format!(
         "{} ranks, {} played: {:.3} s a step, {} strands played",
         run.n_ranks(),
         run.n_ranks_played(),
         run.seconds(),
         run.n_played
-    ))
+    )
 }

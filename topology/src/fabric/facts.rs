@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::Fabric;
 use super::shape::{PlaneShape, Shape};
-use crate::flow::LinkId;
 
 /// A switch whose radix is not given is paid for as one of this many ports.
 pub(super) const USUAL_RADIX: u32 = 64;
@@ -101,7 +100,7 @@ impl Fabric {
             bisection,
             bisection_per_gpu: bisection / (f64::from(self.n_gpus()) / 2.0),
             diameter: self.diameter(),
-            links_down: (0..self.network().len() as u32).filter(|&link| self.is_down(LinkId(link))).count(),
+            links_down: self.down().iter().filter(|&&down| down).count(),
             faults: self.faults().iter().map(ToString::to_string).collect(),
         }
     }

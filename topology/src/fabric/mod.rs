@@ -210,6 +210,11 @@ impl Fabric {
         self.any_down && self.down[link.0 as usize]
     }
 
+    /// Of every link, whether nothing passes.
+    pub fn down(&self) -> &[bool] {
+        &self.down
+    }
+
     /// Whether everything passes, be it slowly.
     pub fn all_up(&self) -> bool {
         !self.any_down

@@ -1,5 +1,7 @@
 //! Multi-head latent attention (arXiv 2412.19437, equations 1 to 11).
 
+mod absorbed;
+
 use ds_arch::{AttentionConfig, ModelConfig};
 use tch::Tensor;
 

@@ -26,6 +26,13 @@ impl Rope {
         Self { cos: pair(angles.cos(), angles.cos()), sin: pair(-angles.sin(), angles.sin()) }
     }
 
+    /// For tokens that stand at these positions, `[b, t]`, rather than at 0, 1, and so on.
+    pub(crate) fn at(&self, positions: &Tensor) -> Self {
+        let (b, t) = positions.size2().expect("positions are sequences × tokens");
+        let rows = |table: &Tensor| table.index_select(0, &positions.reshape([-1])).view([b, t, 1, -1]);
+        Self { cos: rows(&self.cos), sin: rows(&self.sin) }
+    }
+
     /// Positions from 0.
     pub fn n_positions(&self) -> i64 {
         self.cos.size()[0]

@@ -1,17 +1,18 @@
 //! The order in which the parts of an action go to a rank's streams.
 
 use super::scene::{Scene, Template};
+use super::strands::Strands;
 
 /// How long templates take with nothing beside them, bytes over the busiest link, and which link that is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Costs(pub(super) Vec<(f64, Option<u32>)>);
 
 impl Costs {
     /// Of the groups, or senders, of a template, the seconds are those of the fastest, so that nobody can be faster,
     /// and the link is that of the slowest.
-    pub(super) fn new(scene: &Scene) -> Self {
-        let mut on_link = vec![0.0; scene.epochs[0].capacity.len()];
-        Self(scene.templates.iter().map(|template| cost(scene, template, &mut on_link)).collect())
+    pub(super) fn new(scene: &Scene, strands: &Strands) -> Self {
+        let mut on_link = vec![0.0; strands.capacity.len()];
+        Self(scene.templates.iter().map(|template| cost(scene, strands, template, &mut on_link)).collect())
     }
 
     pub(super) fn of(&self, template: u32) -> f64 {
@@ -20,8 +21,7 @@ impl Costs {
 }
 
 /// `on_link` is all zero, before and after.
-fn cost(scene: &Scene, template: &Template, on_link: &mut [f64]) -> (f64, Option<u32>) {
-    let strands = &scene.epochs[0];
+fn cost(scene: &Scene, strands: &Strands, template: &Template, on_link: &mut [f64]) -> (f64, Option<u32>) {
     let (mut fastest, mut slowest) = (f64::INFINITY, (0.0, None));
     let messages = &scene.messages[template.messages.start as usize..template.messages.end as usize];
     let mut next = template.messages.start;

@@ -4,18 +4,22 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use super::fluid::Fluid;
-use super::quotient::State;
+use super::quotient::StrandClass;
 
-/// Strands that are joined by links, with the same latency.
+/// Strands that are joined by links.
 #[derive(Clone, Debug)]
 pub(super) struct Island {
     /// As their state counts them.
     pub(super) strands: Vec<u32>,
     pub(super) links: Vec<u32>,
+    /// Of the strand whose first byte comes first.
     pub(super) latency: f64,
+    /// By how many seconds the first byte of each strand comes later than that.
+    pub(super) later: Vec<f64>,
+    /// Places of strands in the order in which they begin.
+    order: Vec<u32>,
     alone: OnceCell<Alone>,
 }
 
@@ -30,34 +34,53 @@ pub(super) struct Alone {
     pub(super) carried: Vec<(u32, f64)>,
 }
 
+/// How far a strand of an island has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Left {
+    /// Its first byte is still to come.
+    All,
+    /// It is under way, with bytes left.
+    Some(f64),
+    /// It has ended.
+    Nothing,
+}
+
+/// What becomes of an island.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its first byte is still to come.
+    Waits,
+    /// It has its links for itself; so many of its landings have been.
+    Floats(usize),
+    /// It went on as flows like all others.
+    Sank,
+}
+
 /// An island on its way.
-#[derive(Clone, Debug)]
-pub(super) struct Afloat {
-    pub(super) island: Rc<Island>,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Afloat<'a> {
+    pub(super) island: &'a Island,
     pub(super) meeting: u32,
     pub(super) state: u32,
     pub(super) began: f64,
-    /// Landings that have been.
-    pub(super) landed: usize,
-    /// Whether it still holds its links.
-    pub(super) holds: bool,
+    pub(super) fate: Fate,
 }
 
-/// The islands of a start; what cannot be one, for it crosses nothing or its parts begin at different times, is given
-/// as strands.
+/// The islands of a start; what cannot be one, for it crosses nothing or what is closed, is given as strands.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Islands {
-    pub(super) islands: Vec<Rc<Island>>,
+    pub(super) islands: Vec<Island>,
     pub(super) others: Vec<u32>,
 }
 
 impl Islands {
-    pub(super) fn new(state: &State, strands: &[u32]) -> Self {
+    /// `classes` and `capacity` are those of a state.
+    pub(super) fn new(classes: &[StrandClass], capacity: &[f64], strands: &[u32]) -> Self {
         // Strands joined by links, as a forest over the places in `strands`.
         let mut parent: Vec<usize> = (0..strands.len()).collect();
         let mut first_on: HashMap<u32, usize> = HashMap::new();
         for (place, &strand) in strands.iter().enumerate() {
-            for &(link, _) in state.strands[strand as usize].path.iter() {
+            for &(link, _) in classes[strand as usize].path.iter() {
                 let first = *first_on.entry(link).or_insert(place);
                 let (a, b) = (root(&mut parent, first), root(&mut parent, place));
                 parent[a.max(b)] = a.min(b);
@@ -69,8 +92,8 @@ impl Islands {
         }
         let mut all = Self::default();
         for strands in members.into_iter().filter(|strands| !strands.is_empty()) {
-            match Island::new(state, &strands) {
-                Some(island) => all.islands.push(Rc::new(island)),
+            match Island::new(classes, capacity, &strands) {
+                Some(island) => all.islands.push(island),
                 None => all.others.extend(strands),
             }
         }
@@ -87,44 +110,72 @@ fn root(parent: &mut [usize], mut place: usize) -> usize {
 }
 
 impl Island {
-    fn new(state: &State, strands: &[u32]) -> Option<Self> {
-        let class = |&strand: &u32| &state.strands[strand as usize];
-        let latency = class(strands.first()?).latency;
+    fn new(classes: &[StrandClass], capacity: &[f64], strands: &[u32]) -> Option<Self> {
+        let class = |&strand: &u32| &classes[strand as usize];
         let fits = |strand: &u32| {
             let class = class(strand);
-            let open = class.path.iter().all(|&(link, _)| state.capacity[link as usize] > 0.0);
-            class.latency == latency && class.bytes > 0.0 && !class.path.is_empty() && open
+            let open = class.path.iter().all(|&(link, _)| capacity[link as usize] > 0.0);
+            class.bytes > 0.0 && !class.path.is_empty() && open
         };
         if !strands.iter().all(fits) {
             return None;
         }
+        let latency = strands.iter().map(|strand| class(strand).latency).fold(f64::INFINITY, f64::min);
+        let later: Vec<f64> = strands.iter().map(|strand| class(strand).latency - latency).collect();
+        let mut order: Vec<u32> = (0..strands.len() as u32).collect();
+        order.sort_by(|&a, &b| later[a as usize].total_cmp(&later[b as usize]));
         let mut links: Vec<u32> = strands.iter().flat_map(|s| class(s).path.iter().map(|&(link, _)| link)).collect();
         links.sort_unstable();
         links.dedup();
-        Some(Self { strands: strands.to_vec(), links, latency, alone: OnceCell::new() })
+        Some(Self { strands: strands.to_vec(), links, latency, later, order, alone: OnceCell::new() })
     }
 
     /// How it fares alone, found on `scratch`, where nothing is on its way.
-    pub(super) fn alone(&self, state: &State, scratch: &mut Fluid, n_played: &mut u64) -> &Alone {
+    pub(super) fn alone(&self, classes: &[StrandClass], scratch: &mut Fluid, n_played: &mut u64) -> &Alone {
         self.alone.get_or_init(|| {
             *n_played += self.strands.len() as u64;
-            self.begin(state, scratch);
             let mut ends = vec![0.0; self.strands.len()];
-            let (mut now, mut ended) = (0.0, Vec::new());
-            while let Some(end) = scratch.next_end(now) {
-                now = end;
-                scratch.take_ended(now, &mut ended);
-                ended.drain(..).for_each(|place| ends[place as usize] = now);
-            }
-            self.tell(state, ends)
+            self.play(classes, scratch, f64::INFINITY, |place, end| ends[place] = end);
+            self.tell(classes, ends)
         })
     }
 
-    fn tell(&self, state: &State, ends: Vec<f64>) -> Alone {
+    /// Plays it on `scratch` for some seconds; `end` hears of each strand that ends. Gives how many have begun, in
+    /// their order.
+    fn play(
+        &self,
+        classes: &[StrandClass],
+        scratch: &mut Fluid,
+        seconds: f64,
+        mut end: impl FnMut(usize, f64),
+    ) -> usize {
+        let (mut now, mut begun, mut ended) = (0.0, 0, Vec::new());
+        let begins = |begun: usize| self.order.get(begun).map_or(f64::INFINITY, |&place| self.later[place as usize]);
+        loop {
+            while begins(begun) <= now {
+                let place = self.order[begun];
+                let class = &classes[self.strands[place as usize] as usize];
+                scratch.begin(u64::from(place), class.bytes, class.path.clone(), now);
+                begun += 1;
+            }
+            let next = begins(begun);
+            match scratch.next_end(now) {
+                Some(first) if first <= next && first <= seconds => {
+                    now = first;
+                    scratch.take_ended(now, &mut ended);
+                    ended.drain(..).for_each(|place| end(place as usize, now));
+                }
+                _ if next.is_finite() && next <= seconds => now = next,
+                _ => return begun,
+            }
+        }
+    }
+
+    fn tell(&self, classes: &[StrandClass], ends: Vec<f64>) -> Alone {
         let mut of_rank: HashMap<u32, (f64, u32)> = HashMap::new();
         let mut carried: HashMap<u32, f64> = HashMap::new();
         for (&strand, &end) in self.strands.iter().zip(&ends) {
-            let class = &state.strands[strand as usize];
+            let class = &classes[strand as usize];
             for &rank in &class.touches {
                 let (last, n) = of_rank.entry(rank).or_default();
                 *last = last.max(end);
@@ -139,21 +190,16 @@ impl Island {
         Alone { ends, landings, carried: carried.into_iter().collect() }
     }
 
-    fn begin(&self, state: &State, scratch: &mut Fluid) {
-        for (place, &strand) in (0..).zip(&self.strands) {
-            let class = &state.strands[strand as usize];
-            scratch.begin(place, class.bytes, class.path.clone(), 0.0);
+    /// What each strand has left after `seconds` alone.
+    pub(super) fn left(&self, classes: &[StrandClass], scratch: &mut Fluid, seconds: f64) -> Vec<Left> {
+        let begun = self.play(classes, scratch, seconds, |_, _| ());
+        let mut left = vec![Left::Nothing; self.strands.len()];
+        for &place in &self.order[begun..] {
+            left[place as usize] = Left::All;
         }
-    }
-
-    /// What each strand that is still on its way after `seconds` alone has left: its place, and bytes.
-    pub(super) fn left(&self, state: &State, scratch: &mut Fluid, seconds: f64) -> Vec<(usize, f64)> {
-        self.begin(state, scratch);
-        let (mut now, mut ended) = (0.0, Vec::new());
-        while let Some(end) = scratch.next_end(now).filter(|&end| end <= seconds) {
-            now = end;
-            scratch.take_ended(now, &mut ended);
+        for (place, bytes) in scratch.clear(seconds) {
+            left[place as usize] = Left::Some(bytes);
         }
-        scratch.clear(seconds).into_iter().map(|(place, left)| (place as usize, left)).collect()
+        left
     }
 }

@@ -23,7 +23,10 @@
 //! Ranks, groups, messages and links are coloured until equal colours see equal surroundings ([`classes`]). Max-min
 //! shares are unique, so all of one colour fare alike, and one of each is played for all; where a failure, a
 //! straggler or skewed loads tell things apart, so do the colours. Without reuse everything has a colour of its own.
+//! What a group sends is solved once for all times that it has its links for itself ([`islands`]). Messages, paths and
+//! programs are kept between runs that differ in what befalls the fabric ([`Base`]).
 
+mod base;
 mod classes;
 mod closing;
 mod error;
@@ -40,11 +43,14 @@ mod program;
 mod quotient;
 mod run;
 mod scene;
+mod slab;
+mod strands;
 mod summary;
 #[cfg(test)]
 mod tests;
 mod what_if;
 
+pub use base::Base;
 pub use error::SimulateError;
 pub use event::{Epoch, Straggler};
 pub use job::{Closing, Moe, Options, StepJob};
@@ -53,23 +59,13 @@ pub use run::{LinkLoad, Run, Span, Stream};
 pub use summary::{BusyLink, Phase, Summary};
 pub use what_if::{Change, WhatIf, WhatIfError, states};
 
-use interleave::Costs;
-use program::Program;
-use quotient::Quotient;
-use scene::Scene;
-
 /// Plays steps of a job. `epochs` are the states of the fabric in order, the first from the beginning on.
 ///
 /// # Errors
 /// When parts of the job do not fit together, no route is left, or the step can never end.
 pub fn simulate(job: &StepJob<'_>, epochs: &mut [Epoch<'_>], options: &Options) -> Result<Run, SimulateError> {
-    job.check(epochs, options)?;
-    let (scene, registry) = Scene::new(job, epochs)?;
-    let costs = Costs::new(&scene);
-    let programs: Vec<Program> =
-        (0..job.actions.len()).map(|at| Program::new(job, at as u32, &registry, &costs)).collect();
-    program::check_pairs(&programs)?;
-    let colours = classes::colours(job, &scene, options);
-    let quotient = Quotient::new(&scene, &colours);
-    play::play(job, &scene, programs, quotient, epochs, options)
+    let Some((first, later)) = epochs.split_first_mut() else {
+        return Err(SimulateError::Count { what: "epochs", found: 0, expected: 1 });
+    };
+    Base::new(job, first, options)?.then(later)
 }

@@ -1,6 +1,3 @@
-//! From event to event: a group is complete, a message begins or ends, the fabric changes. What ranks do between
-//! these follows at once, for computations touch nobody else.
-
 mod island;
 mod meet;
 mod strand;
@@ -8,48 +5,83 @@ mod strand;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ds_topology::traffic::moe::Random;
 
 use super::error::SimulateError;
-use super::event::Epoch;
 use super::fluid::Fluid;
 use super::interleave::Costs;
-use super::islands::{Afloat, Islands};
+use super::islands::Afloat;
 use super::job::{Options, StepJob};
 use super::program::{Does, NO_ACTION, Op, Program};
 use super::quotient::Quotient;
 use super::run::{LinkLoad, Record, Run, Times};
 use super::scene::Scene;
+use super::slab::Slab;
+use super::strands::Strands;
 
+/// What is played, however often.
+pub(super) struct Piece<'a> {
+    pub(super) job: &'a StepJob<'a>,
+    pub(super) scene: &'a Scene,
+    pub(super) programs: &'a Arc<Vec<Program>>,
+    pub(super) costs: &'a Costs,
+    pub(super) options: &'a Options,
+}
+
+/// Plays through states of the fabric, each with the time from which it holds. None where what ends a step was taken
+/// to be apart and met something else on a link.
 pub(super) fn play(
-    job: &StepJob<'_>,
-    scene: &Scene,
-    programs: Vec<Program>,
+    piece: &Piece<'_>,
     quotient: Quotient,
-    epochs: &[Epoch<'_>],
-    options: &Options,
-) -> Result<Run, SimulateError> {
-    let mut player = Player::new(job, scene, &programs, &quotient, options);
-    for (number, epoch) in epochs.iter().enumerate().skip(1) {
-        player.push(epoch.from, Event::Change(number as u32));
+    epochs: &[Rc<Strands>],
+    from: &[f64],
+) -> Result<Option<Run>, SimulateError> {
+    let mut player = Player::new(piece, &quotient, epochs);
+    for (number, &from) in from.iter().enumerate().skip(1) {
+        player.push(from, Event::Change(number as u32));
     }
-    player.begin_step(0, 0.0);
+    player.begin_step();
     player.run();
+    if player.clash {
+        return Ok(None);
+    }
     player.all_done()?;
     let Player { fluid, times, n_played, records, .. } = player;
-    let loads = fluid
-        .carried
-        .iter()
-        .zip(&quotient.states[0].capacity)
-        .map(|(&bytes, &capacity)| LinkLoad { bytes, capacity })
-        .collect();
-    let costs = Costs::new(scene);
-    let alone = scene.templates.iter().zip(costs.0).map(|(t, (seconds, link))| (t.label.clone(), seconds, link));
-    let templates = alone.collect();
-    let Quotient { rank_colour, link_colour, .. } = quotient;
-    let per_pipeline = job.per_pipeline;
-    Ok(Run { programs, per_pipeline, rank_colour, times, link_colour, loads, templates, n_played, records })
+    let (link_colour, lanes) = lanes(&quotient.link_colour, epochs[0].capacity.len());
+    let load = |lanes: &Vec<u32>| LinkLoad {
+        bytes: lanes.iter().map(|&lane| fluid.carried[lane as usize]).sum(),
+        capacity: quotient.states[0].capacity[lanes[0] as usize],
+    };
+    Ok(Some(Run {
+        programs: piece.programs.clone(),
+        per_pipeline: piece.job.per_pipeline,
+        loads: lanes.iter().map(load).collect(),
+        link_colour,
+        lanes,
+        templates: piece.costs.0.clone(),
+        n_main: quotient.n_main,
+        actor: quotient.actor,
+        closer: quotient.closer,
+        times,
+        n_played,
+        records,
+    }))
+}
+
+/// Colours of links, and of what lanes each colour is, where links as they were played have `colours`.
+fn lanes(colours: &[u32], n_links: usize) -> (Vec<u32>, Vec<Vec<u32>>) {
+    let mut numbers: HashMap<(u32, Option<u32>), u32> = HashMap::new();
+    let mut lanes: Vec<Vec<u32>> = Vec::new();
+    let colour = |link: usize| {
+        let (own, beside) = (colours[link], colours.get(n_links + link).copied());
+        *numbers.entry((own, beside)).or_insert_with(|| {
+            lanes.push(std::iter::once(own).chain(beside).collect());
+            lanes.len() as u32 - 1
+        })
+    };
+    ((0..n_links).map(colour).collect(), lanes)
 }
 
 /// What happens at a moment.
@@ -70,18 +102,25 @@ enum Event {
 struct Meeting {
     step: u32,
     template: u32,
-    /// The colour of the group or of the sender.
+    /// The colour of the group, or the sender.
     owner: u32,
     /// The operation of those that wait, and the coordinate of their program.
     op: u32,
     arrived: u32,
     opens: f64,
-    /// Ranks and the strands that each still waits for.
+    /// Actors and the strands that each still waits for.
     left: Vec<(u32, u32)>,
-    /// Ranks that still wait.
+    /// Those that still wait.
     n_left: usize,
     /// The operation of the sender.
     send: Option<u32>,
+}
+
+impl Meeting {
+    /// Where nobody is yet.
+    fn new(step: u32, template: u32, owner: u32) -> Self {
+        Self { step, template, owner, op: 0, arrived: 0, opens: 0.0, left: Vec::new(), n_left: 0, send: None }
+    }
 }
 
 /// A strand on its way.
@@ -102,6 +141,7 @@ struct Player<'a> {
     scene: &'a Scene,
     programs: &'a [Program],
     quotient: &'a Quotient,
+    epochs: &'a [Rc<Strands>],
     options: &'a Options,
     slow: HashMap<u32, f64>,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
@@ -109,50 +149,53 @@ struct Player<'a> {
     fluid: Fluid,
     state: usize,
     now: f64,
-    /// Per step and rank colour.
+    /// Per actor: the first of its operations. What follows counts from there.
+    first_op: Vec<usize>,
+    /// Per step and actor.
     times: Vec<Vec<Times>>,
     pending: Vec<Vec<Vec<u32>>>,
-    meetings: Vec<Meeting>,
-    vacant_meetings: Vec<u32>,
-    gathering: HashMap<(u32, u32, u32), u32>,
-    flights: Vec<Flight>,
-    vacant_flights: Vec<u32>,
-    /// By state, template and colour of the group.
-    islands: HashMap<(u32, u32, u32), Rc<Islands>>,
-    afloat: Vec<Afloat>,
-    vacant_afloat: Vec<u32>,
+    meetings: Slab<Meeting>,
+    /// By colour of the group: step, operation and meeting for which not all are there.
+    gathering: Vec<Vec<(u32, u32, u32)>>,
+    flights: Slab<Flight>,
+    afloat: Slab<Afloat<'a>>,
     /// Per link: the island that has it for itself, or `NOBODY`.
     holder: Vec<u32>,
     /// Where islands are played alone.
     scratch: Fluid,
-    /// Operations that have ended: step, rank colour, operation, when.
+    /// Operations that have ended: step, actor, operation, when.
     done: Vec<(u32, u32, u32, f64)>,
+    /// Two were on one link that were taken to be apart.
+    clash: bool,
     n_played: u64,
     records: Vec<Record>,
 }
 
 impl<'a> Player<'a> {
-    fn new(
-        job: &'a StepJob<'a>,
-        scene: &'a Scene,
-        programs: &'a [Program],
-        quotient: &'a Quotient,
-        options: &'a Options,
-    ) -> Self {
-        let steps = 0..options.steps;
-        let program = |rank: u32| &programs[(rank / job.per_pipeline) as usize];
-        let times = |&rank: &u32| {
-            let n = program(rank).ops.len();
+    fn new(piece: &'a Piece<'a>, quotient: &'a Quotient, epochs: &'a [Rc<Strands>]) -> Self {
+        let &Piece { job, scene, programs, options, .. } = piece;
+        let program = |actor: usize| &programs[(quotient.rank[actor] / job.per_pipeline) as usize];
+        let is_apart = !quotient.closers.is_empty();
+        let own = |actor: usize| match program(actor) {
+            program if !is_apart => 0..program.ops.len(),
+            program if actor < quotient.n_main => 0..program.closing,
+            program => program.closing..program.ops.len(),
+        };
+        let waits = |op: &Op| op.deps.len() as u32 + u32::from(waits_outside(op));
+        let counts: Vec<Vec<u32>> = programs.iter().map(|program| program.ops.iter().map(waits).collect()).collect();
+        let actors = || 0..quotient.rank.len();
+        let times = |actor: usize| {
+            let n = own(actor).len();
             Times { ready: vec![0.0; n], opened: vec![0.0; n], end: vec![f64::NAN; n] }
         };
-        let pending = |&rank: &u32| {
-            program(rank).ops.iter().map(|op| op.deps.len() as u32 + u32::from(waits_outside(op))).collect()
-        };
+        let pending = |actor: usize| counts[program(actor).at as usize][own(actor)].to_vec();
+        let steps = 0..options.steps;
         Self {
             job,
             scene,
             programs,
             quotient,
+            epochs,
             options,
             slow: options.stragglers.iter().map(|straggler| (straggler.rank, straggler.factor)).collect(),
             events: BinaryHeap::new(),
@@ -160,26 +203,29 @@ impl<'a> Player<'a> {
             fluid: Fluid::new(quotient.states[0].capacity.clone()),
             state: 0,
             now: 0.0,
-            times: steps.clone().map(|_| quotient.rank.iter().map(times).collect()).collect(),
-            pending: steps.map(|_| quotient.rank.iter().map(pending).collect()).collect(),
-            meetings: Vec::new(),
-            vacant_meetings: Vec::new(),
-            gathering: HashMap::new(),
-            flights: Vec::new(),
-            vacant_flights: Vec::new(),
-            islands: HashMap::new(),
-            afloat: Vec::new(),
-            vacant_afloat: Vec::new(),
+            first_op: actors().map(|actor| own(actor).start).collect(),
+            times: steps.clone().map(|_| actors().map(times).collect()).collect(),
+            pending: steps.map(|_| actors().map(pending).collect()).collect(),
+            meetings: Slab::default(),
+            gathering: vec![Vec::new(); quotient.members.len()],
+            flights: Slab::default(),
+            afloat: Slab::default(),
             holder: vec![NOBODY; quotient.states[0].capacity.len()],
             scratch: Fluid::new(quotient.states[0].capacity.clone()),
             done: Vec::new(),
+            clash: false,
             n_played: 0,
             records: Vec::new(),
         }
     }
 
-    fn program(&self, colour: u32) -> &'a Program {
-        &self.programs[(self.quotient.rank[colour as usize] / self.job.per_pipeline) as usize]
+    fn program(&self, actor: u32) -> &'a Program {
+        &self.programs[(self.quotient.rank[actor as usize] / self.job.per_pipeline) as usize]
+    }
+
+    /// The place of an operation among those of its actor.
+    fn place(&self, actor: u32, op: u32) -> usize {
+        op as usize - self.first_op[actor as usize]
     }
 
     fn push(&mut self, time: f64, event: Event) {
@@ -189,7 +235,7 @@ impl<'a> Player<'a> {
 
     fn run(&mut self) {
         let mut ended = Vec::new();
-        loop {
+        while !self.clash {
             self.settle();
             let event = self.events.peek().map(|Reverse((time, ..))| f64::from_bits(*time));
             // What begins now is shared out together with all else that begins now.
@@ -223,86 +269,92 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// The first operations of a step on all ranks, or, later, on one.
-    fn begin_step(&mut self, step: u32, time: f64) {
-        for colour in 0..self.quotient.rank.len() as u32 {
-            self.begin_step_on(step, colour, time);
+    /// The first operations of the first step.
+    fn begin_step(&mut self) {
+        for actor in 0..self.quotient.n_main as u32 {
+            self.begin_step_on(0, actor, 0.0);
         }
     }
 
-    fn begin_step_on(&mut self, step: u32, colour: u32, time: f64) {
-        let program = self.program(colour);
+    fn begin_step_on(&mut self, step: u32, actor: u32, time: f64) {
+        let program = self.program(actor);
         let first = program.ops.iter().zip(0..).filter(|(op, _)| op.deps.is_empty() && !waits_outside(op));
         for (_, number) in first {
-            self.ready(step, colour, number, time);
+            for &actor in self.actors_of(actor, number) {
+                self.ready(step, actor, number, time);
+            }
+        }
+    }
+
+    /// Who carries out an operation, of those that stand for the ranks of an actor.
+    fn actors_of(&self, actor: u32, op: u32) -> &'a [u32] {
+        let quotient = self.quotient;
+        match quotient.closers.get(actor as usize) {
+            Some(closers) if op as usize >= self.program(actor).closing => closers,
+            _ => std::slice::from_ref(&quotient.numbers[actor as usize]),
         }
     }
 
     /// Lets operations follow from operations until all wait for messages.
     fn settle(&mut self) {
-        while let Some((step, colour, op, time)) = self.done.pop() {
-            let program = self.program(colour);
-            self.times[step as usize][colour as usize].end[op as usize] = time;
+        while let Some((step, actor, op, time)) = self.done.pop() {
+            let program = self.program(actor);
+            let place = self.place(actor, op);
+            self.times[step as usize][actor as usize].end[place] = time;
             if op as usize + 1 == program.ops.len() && step + 1 < self.options.steps {
-                self.begin_step_on(step + 1, colour, time);
+                self.begin_step_on(step + 1, actor, time);
             }
             for &waiter in &program.waiters[op as usize] {
-                self.one_less(step, colour, waiter, time);
+                for &actor in self.actors_of(actor, waiter) {
+                    self.one_less(step, actor, waiter, time);
+                }
             }
         }
     }
 
     /// One thing less that an operation waits for.
-    fn one_less(&mut self, step: u32, colour: u32, op: u32, time: f64) {
-        let ready = &mut self.times[step as usize][colour as usize].ready[op as usize];
+    fn one_less(&mut self, step: u32, actor: u32, op: u32, time: f64) {
+        let place = self.place(actor, op);
+        let ready = &mut self.times[step as usize][actor as usize].ready[place];
         *ready = ready.max(time);
         let time = *ready;
-        let pending = &mut self.pending[step as usize][colour as usize][op as usize];
+        let pending = &mut self.pending[step as usize][actor as usize][place];
         *pending -= 1;
         if *pending == 0 {
-            self.ready(step, colour, op, time);
+            self.ready(step, actor, op, time);
         }
     }
 
     /// A rank has come to an operation.
-    fn ready(&mut self, step: u32, colour: u32, op: u32, time: f64) {
-        let does = self.program(colour).ops[op as usize].does;
-        let times = &mut self.times[step as usize][colour as usize];
-        (times.ready[op as usize], times.opened[op as usize]) = (time, time);
+    fn ready(&mut self, step: u32, actor: u32, op: u32, time: f64) {
+        let does = self.program(actor).ops[op as usize].does;
+        let place = self.place(actor, op);
+        let times = &mut self.times[step as usize][actor as usize];
+        (times.ready[place], times.opened[place]) = (time, time);
         match does {
             Does::Compute { seconds, loads } => {
-                let end = time + seconds * self.slowness(step, colour, op, loads);
-                self.done.push((step, colour, op, end));
+                let end = time + seconds * self.slowness(step, actor, op, loads);
+                self.done.push((step, actor, op, end));
             }
-            Does::Receive(_) | Does::Join => self.done.push((step, colour, op, time)),
-            Does::Meet(template) => self.arrive(step, colour, op, template, time),
+            Does::Receive(_) | Does::Join => self.done.push((step, actor, op, time)),
+            Does::Meet(template) => self.arrive(step, actor, op, template, time),
             Does::Send { template, key } => {
                 let to = self.scene.messages[self.scene.templates[template as usize].messages.start as usize].to;
                 let receiver = &self.programs[(to / self.job.per_pipeline) as usize];
                 let Some(&receive) = receiver.receives.get(&key) else {
-                    self.done.push((step, colour, op, time));
+                    self.done.push((step, actor, op, time));
                     return;
                 };
-                let meeting = Meeting {
-                    step,
-                    template,
-                    owner: colour,
-                    op: receive,
-                    arrived: 1,
-                    opens: time,
-                    left: Vec::new(),
-                    n_left: 0,
-                    send: Some(op),
-                };
-                let meeting = self.keep(meeting);
+                let meeting = Meeting { op: receive, send: Some(op), ..Meeting::new(step, template, actor) };
+                let meeting = self.meetings.keep(Meeting { opens: time, arrived: 1, ..meeting });
                 self.push(time, Event::Open(meeting));
             }
         }
     }
 
     /// How much longer a computation takes than in the mean.
-    fn slowness(&self, step: u32, colour: u32, op: u32, loads: Option<u32>) -> f64 {
-        let rank = self.quotient.rank[colour as usize];
+    fn slowness(&self, step: u32, actor: u32, op: u32, loads: Option<u32>) -> f64 {
+        let rank = self.quotient.rank[actor as usize];
         let mut factor = self.slow.get(&rank).copied().unwrap_or(1.0);
         if let Some(loads) = loads {
             let place = self.job.expert_place(rank) as usize;
@@ -319,9 +371,11 @@ impl<'a> Player<'a> {
 
     /// Whether all that was to be done has ended.
     fn all_done(&mut self) -> Result<(), SimulateError> {
-        for (ranks, &rank) in self.times.iter().flat_map(|ranks| ranks.iter().zip(&self.quotient.rank)) {
-            let Some(op) = ranks.end.iter().position(|end| end.is_nan()) else { continue };
+        let actors = self.quotient.rank.iter().zip(&self.first_op);
+        for (times, (&rank, first)) in self.times.iter().flat_map(|times| times.iter().zip(actors.clone())) {
+            let Some(place) = times.end.iter().position(|end| end.is_nan()) else { continue };
             let program = &self.programs[(rank / self.job.per_pipeline) as usize];
+            let op = first + place;
             let action = program.ops[op].action;
             let why = match (self.fluid.stalled(), program.ops[op].does) {
                 (Some(_), _) => "a link over which nothing passes holds up a message",

@@ -63,6 +63,8 @@ pub(super) struct Program {
     /// Per operation, those that wait for it.
     pub(super) waiters: Vec<Vec<u32>>,
     pub(super) receives: HashMap<Key, u32>,
+    /// The first operation of what ends the step.
+    pub(super) closing: usize,
 }
 
 /// Where the result of a piece goes, and how many bytes; none at the ends of the model.
@@ -104,6 +106,7 @@ impl Program {
         for (number, &action) in (0..).zip(&job.actions[at as usize]) {
             writer.action(number, action);
         }
+        writer.program.closing = writer.program.ops.len();
         writer.close();
         let mut program = writer.program;
         program.waiters = vec![Vec::new(); program.ops.len()];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ds_plan::schedule::Piece;
 
@@ -42,7 +43,7 @@ pub struct Span {
 }
 
 /// What a link carried.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinkLoad {
     /// Bytes, from the beginning to the end.
     pub bytes: f64,
@@ -53,15 +54,20 @@ pub struct LinkLoad {
 /// Steps that were played.
 #[derive(Clone, Debug)]
 pub struct Run {
-    pub(super) programs: Vec<Program>,
+    pub(super) programs: Arc<Vec<Program>>,
     pub(super) per_pipeline: u32,
-    pub(super) rank_colour: Vec<u32>,
-    /// Per step and rank colour.
+    /// Of every rank: who acted for it, and who ended its step.
+    pub(super) actor: Vec<u32>,
+    pub(super) closer: Vec<u32>,
+    /// Per step and actor; of those that end steps only, from `Program::closing` on.
     pub(super) times: Vec<Vec<Times>>,
+    pub(super) n_main: usize,
     pub(super) link_colour: Vec<u32>,
     pub(super) loads: Vec<LinkLoad>,
-    /// What the messages of each template are, seconds of it with nothing beside it, and the link that carries most.
-    pub(super) templates: Vec<(String, f64, Option<u32>)>,
+    /// By link colour: the links of that colour as they were played.
+    pub(super) lanes: Vec<Vec<u32>>,
+    /// Seconds of each template with nothing beside it, and the link that carries most.
+    pub(super) templates: Vec<(f64, Option<u32>)>,
     /// Paths of messages that were played, each for all that fared like it.
     pub n_played: u64,
     /// Where `Options::record` asks for them.
@@ -101,17 +107,22 @@ impl Run {
 
     /// Ranks.
     pub fn n_ranks(&self) -> u32 {
-        self.rank_colour.len() as u32
+        self.actor.len() as u32
     }
 
     /// Ranks that were played, each for all that fared like it.
     pub fn n_ranks_played(&self) -> usize {
-        self.times.first().map_or(0, Vec::len)
+        self.times.first().map_or(0, |actors| if self.is_apart() { actors.len() - self.n_main } else { self.n_main })
+    }
+
+    /// Whether others end a step than do the rest of it.
+    fn is_apart(&self) -> bool {
+        self.times.first().is_some_and(|actors| actors.len() > self.n_main)
     }
 
     /// A number that is the same for all ranks that fared alike.
     pub fn played_as(&self, rank: u32) -> u32 {
-        self.rank_colour[rank as usize]
+        self.closer[rank as usize] - if self.is_apart() { self.n_main as u32 } else { 0 }
     }
 
     /// The pipeline coordinate of a rank.
@@ -119,12 +130,21 @@ impl Run {
         rank / self.per_pipeline
     }
 
+    /// When a rank came to an operation, when that opened, and when it ended.
+    pub(super) fn time(&self, step: u32, rank: u32, op: usize) -> (f64, f64, f64) {
+        let closing = if self.is_apart() { self.programs[self.pipeline(rank) as usize].closing } else { usize::MAX };
+        let (actor, op) = match op.checked_sub(closing) {
+            Some(op) => (self.closer[rank as usize], op),
+            None => (self.actor[rank as usize], op),
+        };
+        let times = &self.times[step as usize][actor as usize];
+        (times.ready[op], times.opened[op], times.end[op])
+    }
+
     /// All that a rank did, in the order of its program.
     pub fn spans(&self, rank: u32) -> impl Iterator<Item = Span> + '_ {
         let program = &self.programs[self.pipeline(rank) as usize];
-        let colour = self.rank_colour[rank as usize] as usize;
-        (0..).zip(&self.times).flat_map(move |(step, ranks)| {
-            let times = &ranks[colour];
+        (0..self.times.len() as u32).flat_map(move |step| {
             program.ops.iter().enumerate().filter_map(move |(number, op)| {
                 let (stream, template) = match op.does {
                     Does::Compute { .. } => (Stream::Compute, None),
@@ -132,6 +152,7 @@ impl Run {
                     Does::Send { template, .. } => (Stream::Send, Some(template)),
                     Does::Receive(_) | Does::Join => return None,
                 };
+                let (start, opened, end) = self.time(step, rank, number);
                 Some(Span {
                     step,
                     stream,
@@ -139,17 +160,17 @@ impl Run {
                     action: Some(op.action).filter(|&action| action != NO_ACTION),
                     piece: op.piece,
                     template,
-                    start: times.ready[number],
-                    opened: times.opened[number],
-                    end: times.end[number],
+                    start,
+                    opened,
+                    end,
                 })
             })
         })
     }
 
     /// What a link carried.
-    pub fn link(&self, link: u32) -> &LinkLoad {
-        &self.loads[self.link_colour[link as usize] as usize]
+    pub fn link(&self, link: u32) -> LinkLoad {
+        self.loads[self.link_colour[link as usize] as usize]
     }
 
     /// Links.
@@ -161,7 +182,9 @@ impl Run {
     /// evenly from its first to its last byte. All zero where nothing was recorded.
     pub fn throughput(&self, links: &[u32], n: usize) -> Vec<f64> {
         let mut count: BTreeMap<u32, f64> = BTreeMap::new();
-        links.iter().for_each(|&link| *count.entry(self.link_colour[link as usize]).or_default() += 1.0);
+        for lane in links.iter().flat_map(|&link| &self.lanes[self.link_colour[link as usize] as usize]) {
+            *count.entry(*lane).or_default() += 1.0;
+        }
         let width = self.seconds() / n.max(1) as f64;
         let mut carried = vec![0.0; n];
         for record in &self.records {
@@ -181,15 +204,9 @@ impl Run {
         carried
     }
 
-    /// What the messages of a template are.
-    pub fn template(&self, template: u32) -> &str {
-        &self.templates[template as usize].0
-    }
-
     /// How long a template takes with nothing beside it, bytes over capacity of the link that carries most for its
     /// capacity, and that link.
     pub fn alone(&self, template: u32) -> (f64, Option<u32>) {
-        let (_, seconds, link) = &self.templates[template as usize];
-        (*seconds, *link)
+        self.templates[template as usize]
     }
 }

@@ -4,35 +4,33 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use ds_topology::EndpointId;
-use ds_topology::flow::LinkId;
 use ds_topology::traffic::moe::{Demand, ExpertGroup, Forwarding, Mode, combine, dispatch};
 use ds_topology::traffic::{Frontier, Traffic, Way};
 
 use super::closing;
-use super::error::SimulateError;
-use super::event::Epoch;
 use super::job::StepJob;
-use crate::{Exchange, Part, PassWork};
+use crate::{Exchange, Part};
 
 /// Tokens that are drawn to judge the traffic of skewed experts.
 const DRAWN: u32 = 2048;
 
-/// Who begins the messages of a template.
+/// Who begins the messages of a template, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Begins {
+pub(super) enum Kind {
     /// A group, when all of its ranks are there.
-    Group,
+    Exchange,
     /// Each sender.
-    Sender,
+    Send,
+    /// A group, when all of its ranks are there, at the end of a step.
+    Closing,
 }
 
 /// Messages that are sent again and again.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
-    pub(super) label: String,
-    pub(super) begins: Begins,
+    pub(super) kind: Kind,
     pub(super) messages: Range<u32>,
-    /// Groups that meet, for `Begins::Group`.
+    /// Groups that meet; none for what is sent.
     pub(super) groups: Range<u32>,
     /// Seconds before the first byte, beyond the latency of a path.
     pub(super) delay: f64,
@@ -48,20 +46,6 @@ pub(super) struct Message {
     pub(super) to: u32,
 }
 
-/// The paths of all messages in one state of the fabric; a message has a strand for each of its paths.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Strands {
-    pub(super) message: Vec<u32>,
-    pub(super) bytes: Vec<f64>,
-    until: Vec<u32>,
-    links: Vec<u32>,
-    /// Per message: its strands end here.
-    of_message: Vec<u32>,
-    /// Per link: bytes per second, 0 where nothing passes.
-    pub(super) capacity: Vec<f64>,
-    pub(super) latency: Vec<f64>,
-}
-
 /// A template by what it is for: coordinate, which loads, which way, bytes of a row (as bits).
 type ExchangeKey = (u32, u32, Exchange, u64);
 
@@ -75,8 +59,6 @@ pub(super) struct Registry {
     pub(super) gathers: Vec<Vec<u32>>,
     /// Which loads a layer has.
     skew_of_layer: HashMap<u32, u32>,
-    /// Per loads: what each place of an expert group works on, over the mean.
-    pub(super) loads: Vec<Vec<f64>>,
 }
 
 impl Registry {
@@ -99,33 +81,42 @@ pub(super) struct Scene {
     /// Ranks that meet.
     pub(super) groups: Vec<Vec<u32>>,
     pub(super) templates: Vec<Template>,
+    /// Those that end a step come last.
     pub(super) messages: Vec<Message>,
-    pub(super) epochs: Vec<Strands>,
+    /// The first message, and the first group, of what ends a step.
+    pub(super) closing_from: (u32, u32),
+    /// Per loads: what each place of an expert group works on, over the mean.
     pub(super) loads: Vec<Vec<f64>>,
 }
 
 impl Scene {
-    pub(super) fn new(job: &StepJob<'_>, epochs: &mut [Epoch<'_>]) -> Result<(Self, Registry), SimulateError> {
+    /// `per_node` endpoints share a node.
+    pub(super) fn new(job: &StepJob<'_>, per_node: u32) -> (Self, Registry) {
         let mut scene = Self { n_ranks: job.n_ranks(), ..Self::default() };
         let mut registry = Registry::default();
-        let per_node = epochs[0].routes.endpoints_per_node();
         scene.add_exchanges(job, per_node, &mut registry);
         scene.add_sends(job, &mut registry);
+        scene.closing_from = (scene.messages.len() as u32, scene.groups.len() as u32);
         for at in 0..job.actions.len() as u32 {
             closing::add(&mut scene, job, at, per_node, &mut registry);
         }
-        scene.loads.clone_from(&registry.loads);
-        for epoch in epochs {
-            let strands = Strands::new(job, &scene, epoch)?;
-            scene.epochs.push(strands);
-        }
-        Ok((scene, registry))
+        (scene, registry)
+    }
+
+    /// Whether a message ends a step.
+    pub(super) fn closes(&self, message: u32) -> bool {
+        message >= self.closing_from.0
+    }
+
+    /// Whether a group meets to end a step.
+    pub(super) fn group_closes(&self, group: u32) -> bool {
+        group >= self.closing_from.1
     }
 
     /// Adds a template of messages that groups begin: per group, its ranks and what they send.
     pub(super) fn add_meeting(
         &mut self,
-        label: String,
+        kind: Kind,
         delay: f64,
         groups: Range<u32>,
         mut messages: impl FnMut(&[u32], &mut dyn FnMut(u32, u32, f64)),
@@ -138,7 +129,7 @@ impl Scene {
             self.groups[group as usize] = ranks;
         }
         let messages = first..self.messages.len() as u32;
-        self.templates.push(Template { label, begins: Begins::Group, messages, groups, delay });
+        self.templates.push(Template { kind, messages, groups, delay });
         self.templates.len() as u32 - 1
     }
 
@@ -149,13 +140,13 @@ impl Scene {
     }
 
     fn add_exchanges(&mut self, job: &StepJob<'_>, per_node: u32, registry: &mut Registry) {
-        registry.loads.push(vec![1.0; job.expert_ranks as usize]);
+        let mut all_loads = vec![vec![1.0; job.expert_ranks as usize]];
         let Some(moe) = &job.moe else { return };
         // Layers in order, so that what is drawn does not depend on who asks first.
         for layer in job.stages.iter().flat_map(exchanges).map(|(layer, ..)| layer) {
             if moe.skew_of(layer).is_some() && !registry.skew_of_layer.contains_key(&layer) {
                 registry.skew_of_layer.insert(layer, registry.skew_of_layer.len() as u32 + 1);
-                registry.loads.push(Vec::new());
+                all_loads.push(Vec::new());
             }
         }
         let mut demands: HashMap<(u32, Vec<usize>), Demand> = HashMap::new();
@@ -167,9 +158,8 @@ impl Scene {
                 if registry.exchanges.contains_key(&key) {
                     continue;
                 }
-                let loads = &mut registry.loads[skew as usize];
-                let label = format!("{} of layer {layer}", name(exchange));
-                let template = self.add_meeting(label, moe.overhead_seconds, groups.clone(), |ranks, add| {
+                let loads = &mut all_loads[skew as usize];
+                let template = self.add_meeting(Kind::Exchange, moe.overhead_seconds, groups.clone(), |ranks, add| {
                     // Several ranks may share an endpoint, so places stand for them.
                     let places: Vec<EndpointId> = (0..ranks.len() as u32).map(EndpointId).collect();
                     let nodes: Vec<u32> = ranks.iter().map(|&rank| job.seats[rank as usize].0 / per_node).collect();
@@ -192,6 +182,7 @@ impl Scene {
                 registry.exchanges.insert(key, template);
             }
         }
+        self.loads = all_loads;
     }
 
     fn add_sends(&mut self, job: &StepJob<'_>, registry: &mut Registry) {
@@ -208,8 +199,7 @@ impl Scene {
                     Message { bytes, owner: from, from, to }
                 }));
                 let messages = first..self.messages.len() as u32;
-                let label = format!("send to {to}");
-                self.templates.push(Template { label, begins: Begins::Sender, messages, groups: 0..0, delay: 0.0 });
+                self.templates.push(Template { kind: Kind::Send, messages, groups: 0..0, delay: 0.0 });
                 registry.sends.insert(key, self.templates.len() as u32 - 1);
             }
         }
@@ -255,14 +245,12 @@ fn pairs(
 
 /// The exchanges of a stage: layer, which way, bytes of a row.
 fn exchanges(stage: &crate::StageWork) -> impl Iterator<Item = (u32, Exchange, f64)> {
-    let of = |pass: &PassWork| {
-        let exchange = |part: &Part| match *part {
-            Part::Exchange { layer, exchange, row_bytes } => Some((layer.0, exchange, row_bytes)),
-            Part::Compute { .. } => None,
-        };
-        pass.parts.iter().filter_map(exchange).collect::<Vec<_>>()
+    let exchange = |part: &Part| match *part {
+        Part::Exchange { layer, exchange, row_bytes } => Some((layer.0, exchange, row_bytes)),
+        Part::Compute { .. } => None,
     };
-    [of(&stage.forward), of(&stage.backward_input), of(&stage.backward_weight)].into_iter().flatten()
+    let passes = [&stage.forward, &stage.backward_input, &stage.backward_weight];
+    passes.into_iter().flat_map(|pass| &pass.parts).filter_map(exchange)
 }
 
 fn exchanges_at(job: &StepJob<'_>, at: u32) -> Vec<(u32, Exchange, f64)> {
@@ -271,45 +259,4 @@ fn exchanges_at(job: &StepJob<'_>, at: u32) -> Vec<(u32, Exchange, f64)> {
     stages.sort_unstable();
     stages.dedup();
     stages.into_iter().flat_map(|stage| exchanges(&job.stages[stage as usize])).collect()
-}
-
-impl Strands {
-    fn new(job: &StepJob<'_>, scene: &Scene, epoch: &mut Epoch<'_>) -> Result<Self, SimulateError> {
-        let network = epoch.routes.network();
-        let is_down = |link: usize| epoch.down.get(link).copied().unwrap_or(false);
-        let capacity =
-            network.iter().enumerate().map(|(link, l)| if is_down(link) { 0.0 } else { l.capacity }).collect();
-        let latencies: Vec<f64> = network.iter().map(|link| link.latency).collect();
-        let mut strands = Self { capacity, ..Self::default() };
-        for (number, message) in (0..).zip(&scene.messages) {
-            let (from, to) = (job.seats[message.from as usize], job.seats[message.to as usize]);
-            if from != to {
-                // The pair is the key: an exchange keeps its queue pairs.
-                let key = u64::from(message.from) << 32 | u64::from(message.to);
-                epoch.routes.paths(from, to, key, &mut |share, path: &[LinkId]| {
-                    strands.message.push(number);
-                    strands.bytes.push(message.bytes * share);
-                    strands.links.extend(path.iter().map(|link| link.0));
-                    strands.until.push(strands.links.len() as u32);
-                    strands.latency.push(path.iter().map(|link| latencies[link.0 as usize]).sum());
-                })?;
-            }
-            strands.of_message.push(strands.message.len() as u32);
-        }
-        Ok(strands)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.message.len()
-    }
-
-    pub(super) fn path(&self, strand: usize) -> &[u32] {
-        let first = if strand == 0 { 0 } else { self.until[strand - 1] };
-        &self.links[first as usize..self.until[strand] as usize]
-    }
-
-    pub(super) fn of(&self, message: u32) -> Range<usize> {
-        let first = if message == 0 { 0 } else { self.of_message[message as usize - 1] };
-        first as usize..self.of_message[message as usize] as usize
-    }
 }

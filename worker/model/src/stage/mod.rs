@@ -1,5 +1,6 @@
 //! A stage: embedding, decoder layers, head and MTP modules, as far as a rank holds them.
 
+mod decode;
 mod score;
 
 use ds_arch::{LayerId, ModelConfig};
@@ -17,6 +18,8 @@ use crate::rope::Rope;
 use crate::tape::{Tape, Value};
 use crate::watch::{Seen, Watch};
 use crate::{ModelError, Precision};
+
+pub use decode::{Cache, Decoded, Place, column};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 

@@ -1,68 +1,75 @@
 //! Islands on their way: they float while they have their links for themselves, and sink when somebody else comes.
 
-use super::super::islands::Afloat;
+use super::super::islands::{Afloat, Fate, Left};
 use super::super::run::Record;
 use super::{Event, Flight, NOBODY, Player};
 
-impl Player<'_> {
+impl<'a> Player<'a> {
     /// An island begins, or ranks have all of it.
     pub(super) fn float(&mut self, number: u32) {
-        let afloat = self.afloat[number as usize].clone();
-        let quotient = self.quotient;
-        let states = &quotient.states;
-        if !afloat.holds && afloat.landed == 0 {
-            let links = &afloat.island.links;
-            let is_free = |&link: &u32| self.holder[link as usize] == NOBODY && self.fluid.is_idle(link);
-            if afloat.state as usize != self.state || !links.iter().all(is_free) {
-                self.vacant_afloat.push(number);
-                self.begin_all(&afloat);
-                return;
-            }
-            links.iter().for_each(|&link| self.holder[link as usize] = number);
-            let alone = afloat.island.alone(&states[self.state], &mut self.scratch, &mut self.n_played);
-            let first = alone.landings[0].0;
-            self.afloat[number as usize].holds = true;
-            self.push(afloat.began + first, Event::Float(number));
+        match self.afloat[number].fate {
+            Fate::Waits => self.set_out(number),
+            Fate::Floats(landed) => self.drift(number, landed),
+            Fate::Sank => self.afloat.let_go(number),
+        }
+    }
+
+    fn set_out(&mut self, number: u32) {
+        let Afloat { island, state, began, .. } = self.afloat[number];
+        let is_free = |&link: &u32| self.holder[link as usize] == NOBODY && self.fluid.is_idle(link);
+        if state as usize != self.state || !island.links.iter().all(is_free) {
+            let afloat = self.afloat[number];
+            self.afloat.let_go(number);
+            self.begin_all(&afloat);
             return;
         }
-        if !afloat.holds {
-            // It went on as flows like all others.
-            self.vacant_afloat.push(number);
-            return;
-        }
-        let alone = afloat.island.alone(&states[afloat.state as usize], &mut self.scratch, &mut self.n_played);
-        let mut landed = afloat.landed;
-        while let Some(&(_, rank, n)) = alone.landings.get(landed).filter(|l| afloat.began + l.0 <= self.now) {
-            self.count_down(afloat.meeting, rank, n);
+        self.clash |= island.links.iter().any(|&link| self.is_beside_others(link));
+        island.links.iter().for_each(|&link| self.holder[link as usize] = number);
+        let classes = &self.quotient.states[state as usize].strands;
+        let first = island.alone(classes, &mut self.scratch, &mut self.n_played).landings[0].0;
+        self.afloat[number].fate = Fate::Floats(0);
+        self.push(began + first, Event::Float(number));
+    }
+
+    fn drift(&mut self, number: u32, mut landed: usize) {
+        let Afloat { island, meeting, state, began, .. } = self.afloat[number];
+        let classes: &'a _ = &self.quotient.states[state as usize].strands;
+        let alone = island.alone(classes, &mut self.scratch, &mut self.n_played);
+        while let Some(&(_, rank, n)) = alone.landings.get(landed).filter(|l| began + l.0 <= self.now) {
+            self.count_down(meeting, rank, n);
             landed += 1;
         }
-        self.afloat[number as usize].landed = landed;
+        self.afloat[number].fate = Fate::Floats(landed);
         if let Some(&(next, ..)) = alone.landings.get(landed) {
-            self.push(afloat.began + next, Event::Float(number));
+            self.push(began + next, Event::Float(number));
             return;
         }
-        afloat.island.links.iter().for_each(|&link| self.holder[link as usize] = NOBODY);
+        island.links.iter().for_each(|&link| self.holder[link as usize] = NOBODY);
         for &(link, bytes) in &alone.carried {
             self.fluid.carried[link as usize] += bytes;
         }
         if self.options.record {
-            for (&strand, &end) in afloat.island.strands.iter().zip(&alone.ends) {
-                let class = &states[afloat.state as usize].strands[strand as usize];
-                let (bytes, began) = (class.bytes, afloat.began);
-                self.records.push(Record { path: class.path.clone(), bytes, began, ended: began + end });
+            for ((&strand, &end), &later) in island.strands.iter().zip(&alone.ends).zip(&island.later) {
+                let class = &classes[strand as usize];
+                let (path, bytes) = (class.path.clone(), class.bytes);
+                self.records.push(Record { path, bytes, began: began + later, ended: began + end });
             }
         }
-        self.vacant_afloat.push(number);
-        self.close_if_over(afloat.meeting);
+        self.afloat.let_go(number);
+        self.close_if_over(meeting);
     }
 
     /// An island that cannot have its links for itself.
-    pub(super) fn begin_all(&mut self, afloat: &Afloat) {
-        for &strand in &afloat.island.strands {
-            let bytes = self.quotient.states[afloat.state as usize].strands[strand as usize].bytes;
-            let Afloat { meeting, state, .. } = *afloat;
-            self.take_off(Flight { meeting, state, strand, bytes, began: 0.0 }, self.now);
+    fn begin_all(&mut self, afloat: &Afloat<'a>) {
+        for (&strand, later) in afloat.island.strands.iter().zip(&afloat.island.later) {
+            self.begin_later(afloat, strand, afloat.began + later);
         }
+    }
+
+    fn begin_later(&mut self, afloat: &Afloat<'a>, strand: u32, begins: f64) {
+        let Afloat { meeting, state, .. } = *afloat;
+        let bytes = self.quotient.states[state as usize].strands[strand as usize].bytes;
+        self.take_off(Flight { meeting, state, strand, bytes, began: 0.0 }, begins);
     }
 
     /// Turns an island into flows like all others.
@@ -70,39 +77,42 @@ impl Player<'_> {
         if number == NOBODY {
             return;
         }
-        // Its slot is free again when its next event comes.
-        self.afloat[number as usize].holds = false;
-        let afloat = self.afloat[number as usize].clone();
-        self.afloat[number as usize].landed = usize::MAX;
-        let quotient = self.quotient;
-        let state = &quotient.states[afloat.state as usize];
-        for &link in &afloat.island.links {
+        let afloat = self.afloat[number];
+        let Afloat { island, meeting, state, began, fate } = afloat;
+        let Fate::Floats(landed) = fate else { unreachable!("only what floats holds links") };
+        // Its number is free again when its next event comes.
+        self.afloat[number].fate = Fate::Sank;
+        let classes: &'a _ = &self.quotient.states[state as usize].strands;
+        for &link in &island.links {
             self.holder[link as usize] = NOBODY;
         }
-        let left = afloat.island.left(state, &mut self.scratch, self.now - afloat.began);
-        let alone = afloat.island.alone(state, &mut self.scratch, &mut self.n_played);
-        let mut left_of = vec![None; afloat.island.strands.len()];
-        left.into_iter().for_each(|(place, bytes)| left_of[place] = Some(bytes));
-        let has_all: Vec<u32> = alone.landings[..afloat.landed].iter().map(|&(_, rank, _)| rank).collect();
-        for (&strand, left) in afloat.island.strands.iter().zip(left_of) {
-            let class = &state.strands[strand as usize];
+        let left = island.left(classes, &mut self.scratch, self.now - began);
+        let alone = island.alone(classes, &mut self.scratch, &mut self.n_played);
+        let has_all: Vec<u32> = alone.landings[..landed].iter().map(|&(_, rank, _)| rank).collect();
+        for ((&strand, left), later) in island.strands.iter().zip(left).zip(&island.later) {
+            let class = &classes[strand as usize];
+            let sent = match left {
+                Left::All => 0.0,
+                Left::Some(bytes) => class.bytes - bytes,
+                Left::Nothing => class.bytes,
+            };
             for &(link, times) in class.path.iter() {
-                self.fluid.carried[link as usize] += times * (class.bytes - left.unwrap_or(0.0));
+                self.fluid.carried[link as usize] += times * sent;
             }
             match left {
-                Some(bytes) => {
-                    let Afloat { meeting, state, began, .. } = afloat;
-                    let flight = self.keep_flight(Flight { meeting, state, strand, bytes, began });
+                Left::All => self.begin_later(&afloat, strand, began + later),
+                Left::Some(bytes) => {
+                    let flight = self.flights.keep(Flight { meeting, state, strand, bytes, began: began + later });
                     self.n_played += 1;
                     self.fluid.begin(u64::from(flight), bytes, class.path.clone(), self.now);
                 }
-                None => {
+                Left::Nothing => {
                     for &rank in class.touches.iter().filter(|rank| !has_all.contains(rank)) {
-                        self.count_down(afloat.meeting, rank, 1);
+                        self.count_down(meeting, rank, 1);
                     }
                 }
             }
         }
-        self.close_if_over(afloat.meeting);
+        self.close_if_over(meeting);
     }
 }

@@ -1,3 +1,4 @@
+mod again;
 mod asked;
 mod fabric;
 mod jobs;

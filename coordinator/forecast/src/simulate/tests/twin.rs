@@ -12,14 +12,16 @@ use super::super::interleave::Costs;
 use super::super::job::{Options, StepJob};
 use super::super::program::{Does, Program};
 use super::super::scene::Scene;
+use super::super::strands::Strands;
 use super::super::{Run, simulate};
 use super::fabric::Planes;
 use super::jobs::Owned;
 
 /// When every operation of every rank ends, in the order of ranks and of their programs.
 fn twin(job: &StepJob<'_>, epochs: &mut [Epoch<'_>], options: &Options) -> Vec<Vec<f64>> {
-    let (scene, registry) = Scene::new(job, epochs).expect("a scene");
-    let costs = Costs::new(&scene);
+    let (scene, registry) = Scene::new(job, epochs[0].routes.endpoints_per_node());
+    let strands = Strands::new(job, &scene, &mut epochs[0]).expect("paths");
+    let costs = Costs::new(&scene, &strands);
     let programs: Vec<Program> =
         (0..job.actions.len()).map(|at| Program::new(job, at as u32, &registry, &costs)).collect();
     let per = job.per_pipeline;
@@ -54,7 +56,7 @@ fn twin(job: &StepJob<'_>, epochs: &mut [Epoch<'_>], options: &Options) -> Vec<V
                         if m.owner != group {
                             continue;
                         }
-                        for flow in sent(&scene, &mut flows, message, &[gate]) {
+                        for flow in sent(&strands, &mut flows, message, &[gate]) {
                             flows[flow.0 as usize].delay = template.delay;
                             flows[node(m.from, number).0 as usize].deps.push(flow);
                             flows[node(m.to, number).0 as usize].deps.push(flow);
@@ -70,7 +72,7 @@ fn twin(job: &StepJob<'_>, epochs: &mut [Epoch<'_>], options: &Options) -> Vec<V
                     let m = scene.messages[message as usize];
                     let deps: Vec<FlowId> = op.deps.iter().map(|&dep| node(m.from, dep)).collect();
                     let receive = programs[(m.to / per) as usize].receives[&key];
-                    for flow in sent(&scene, &mut flows, message, &deps) {
+                    for flow in sent(&strands, &mut flows, message, &deps) {
                         flows[node(m.to, receive).0 as usize].deps.push(flow);
                         flows[node(m.from, number).0 as usize].deps.push(flow);
                     }
@@ -84,8 +86,7 @@ fn twin(job: &StepJob<'_>, epochs: &mut [Epoch<'_>], options: &Options) -> Vec<V
 }
 
 /// The flows of a message.
-fn sent(scene: &Scene, flows: &mut Vec<Flow>, message: u32, deps: &[FlowId]) -> Vec<FlowId> {
-    let strands = &scene.epochs[0];
+fn sent(strands: &Strands, flows: &mut Vec<Flow>, message: u32, deps: &[FlowId]) -> Vec<FlowId> {
     let flow = |strand: usize| {
         let path = strands.path(strand).iter().map(|&link| LinkId(link)).collect();
         Flow { bytes: strands.bytes[strand], path, deps: deps.to_vec(), ..nothing() }
@@ -99,8 +100,8 @@ fn nothing() -> Flow {
     Flow { bytes: 0.0, start: 0.0, delay: 0.0, deps: vec![], path: vec![] }
 }
 
-fn ends(run: &Run, rank: u32) -> &[f64] {
-    &run.times[0][run.rank_colour[rank as usize] as usize].end
+fn ends(run: &Run, rank: u32) -> Vec<f64> {
+    (0..run.programs[run.pipeline(rank) as usize].ops.len()).map(|op| run.time(0, rank, op).2).collect()
 }
 
 /// With and without reuse, every operation of every rank ends when the flow simulator says.
