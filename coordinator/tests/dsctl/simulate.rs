@@ -83,6 +83,28 @@ fn a_lost_plane_a_straggler_and_skew_take_longer() {
 }
 
 #[test]
+fn each_case_is_told_beside_the_base_as_if_it_were_asked_alone() {
+    let place = place();
+    let base = seconds(&facts(&place, &[]));
+    let cases = ["plane=1:down@t=1ms", "nic=node0/2:down", "plane=1:down@t=1ms,plane=1:up@t=2ms"];
+    let told = facts(&place, &["--or-if", cases[0], "--or-if", cases[1], "--or-if", cases[2]]);
+    assert_eq!((seconds(&told), seconds(&told["what_if"]["base"])), (base, base));
+    for (told, case) in told["what_if"]["cases"].as_array().unwrap().iter().zip(cases) {
+        let events: Vec<&str> = case.split(',').flat_map(|event| ["--what-if", event]).collect();
+        let alone = facts(&place, &events);
+        assert_eq!(seconds(told), seconds(&alone), "{case}");
+        assert_eq!(seconds(&alone["what_if"]["base"]), base);
+        assert_eq!(told["delta_seconds"].as_f64().unwrap(), seconds(told) - base);
+        assert!(told["evaluated_in_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
+    }
+    let said = place.dsctl(&[&JOB[..], &["--what-if", cases[1], "--or-if", cases[2]]].concat());
+    said.ended(0, &[]);
+    for words in ["WHAT IF", "EVALUATED IN", "nic=node0/2:down", "plane=1:up@t=0.002s"] {
+        assert!(said.stdout.contains(words), "{words:?} is missing in\n{}", said.stdout);
+    }
+}
+
+#[test]
 fn the_trace_has_ranks_streams_and_planes() {
     let place = place();
     facts(&place, &["--trace", "trace.json"]);

@@ -4,15 +4,9 @@ use ds_forecast::hardware::{Hardware, PRESETS};
 use ds_plan::JobPlan;
 use ds_plan::spec::DeviceKind;
 use ds_topology::fabric::Fabric;
-use ds_topology::flow::LinkId;
 
 use crate::failure::Failure;
 use crate::machine::{hardware_named, preset, usual};
-
-/// Links over which nothing passes.
-pub(super) fn down(fabric: &Fabric) -> Vec<bool> {
-    (0..fabric.network().len() as u32).map(|link| fabric.is_down(LinkId(link))).collect()
-}
 
 /// The machine that a job's ranks run on: the one asked for, or that of the job, or that of the fabric, or, for ranks on
 /// cores, a CPU.

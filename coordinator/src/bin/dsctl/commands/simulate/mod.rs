@@ -5,14 +5,17 @@ mod chakra;
 mod fabric;
 mod tell;
 mod trace;
+mod what_if;
 
 use std::path::PathBuf;
 
 use ds_forecast::page::html;
-use ds_forecast::simulate::{Epoch, Options, PlannedStep, Straggler, WhatIf, simulate, states};
+use ds_forecast::simulate::{Base, Epoch, Options, PlannedStep, StepJob, Straggler, WhatIf};
 use ds_plan::JobPlan;
+use ds_topology::fabric::Fabric;
 use ds_topology::routing::{FabricRoutes, Policy};
 
+use crate::clock::now;
 use crate::commands::fabric::read_fabric;
 use crate::failure::Failure;
 use crate::files::write_text;
@@ -20,6 +23,7 @@ use crate::machine::{calibrated, fabric_of};
 use crate::output::{Exit, FormatArgs};
 use crate::spec::SpecArgs;
 use ask::{Asked, SkewAsked};
+use what_if::{Beside, Case, Evaluated, evaluate, refused};
 
 /// Play steps of a job on a fabric: how long they take, what binds them, and what if something fails
 #[derive(clap::Args)]
@@ -53,6 +57,9 @@ pub(crate) struct Args {
     /// What befalls the fabric, `plane=3:down@t=2s`, `link=P2.h5.up:x0.5@t=1s`, `plane=3:up@t=4s`; several times
     #[arg(long, value_name = "EVENT")]
     what_if: Vec<WhatIf>,
+    /// Another case beside --what-if, evaluated from the same base; its events joined by commas; several times
+    #[arg(long, value_name = "EVENTS")]
+    or_if: Vec<Case>,
     /// How switches route: static, ecmp, ecmp:SEED, adaptive, spray, valiant
     #[arg(long, value_name = "POLICY", default_value = "static")]
     routing: Policy,
@@ -86,15 +93,8 @@ impl Args {
             Some(path) => calibrated(path)?,
             None => fabric::hardware(self.hardware.as_deref(), &plan, &fabric)?,
         };
-        let refused = |error: &dyn std::fmt::Display| Failure::Simulation { reason: error.to_string() };
-        let states = states(&fabric, &self.what_if).map_err(|error| refused(&error))?;
         let skew = self.skew.read()?;
         let step = PlannedStep::new(&plan, &hardware, &skew, fabric.n_gpus()).map_err(|error| refused(&error))?;
-        let down: Vec<Vec<bool>> = states.iter().map(|(_, fabric)| fabric::down(fabric)).collect();
-        let mut routes: Vec<(f64, FabricRoutes)> =
-            states.into_iter().map(|(from, fabric)| (from, FabricRoutes::new(fabric, self.routing))).collect();
-        let mut epochs: Vec<Epoch<'_>> =
-            routes.iter_mut().zip(down).map(|((from, routes), down)| Epoch { from: *from, routes, down }).collect();
         let options = Options {
             steps: self.steps,
             jitter: self.jitter,
@@ -103,10 +103,12 @@ impl Args {
             reuse: !self.no_reuse,
             record: self.trace.is_some() || self.html.is_some(),
         };
-        let run = step.with(|job| simulate(job, &mut epochs, &options)).map_err(|error| refused(&error))?;
+        let (base, cases) = step.with(|job| self.play(job, &fabric, &options))?;
+        // What is asked first is what is told at length.
+        let run = cases.first().filter(|_| !self.what_if.is_empty()).map_or(&base.run, |case| &case.evaluated.run);
         let summary = run.summary(&|link| fabric.network()[link as usize].name.clone());
         if let Some(path) = &self.trace {
-            trace::write(path, &run, &fabric)?;
+            trace::write(path, run, &fabric)?;
         }
         if let Some(path) = &self.html {
             let what_if = self.what_if.iter().map(ToString::to_string);
@@ -119,7 +121,20 @@ impl Args {
             );
             write_text(path, &html(&page))?;
         }
-        tell::tell(&plan, &fabric, &run, &summary, self.format.format)?;
+        tell::tell(&plan, &fabric, run, &summary, (&base, &cases), self.format.format)?;
         Ok(Exit::Done)
+    }
+
+    /// Plays the steps as they would be if nothing befell the fabric, and every case beside.
+    fn play(&self, job: &StepJob<'_>, fabric: &Fabric, options: &Options) -> Result<(Evaluated, Vec<Beside>), Failure> {
+        let began = now();
+        let mut routes = FabricRoutes::new(fabric.clone(), self.routing);
+        let mut first = Epoch { from: 0.0, routes: &mut routes, down: fabric.down().to_vec() };
+        let base = Base::new(job, &mut first, options).map_err(|error| refused(&error))?;
+        let run = base.then(&mut []).map_err(|error| refused(&error))?;
+        let whole = Evaluated { run, seconds: began.elapsed().as_secs_f64() };
+        let asked = (!self.what_if.is_empty()).then(|| Case(self.what_if.clone()));
+        let cases = asked.iter().chain(&self.or_if).map(|case| evaluate(&base, fabric, self.routing, case));
+        Ok((whole, cases.collect::<Result<_, _>>()?))
     }
 }

@@ -6,6 +6,7 @@ use ds_plan::JobPlan;
 use ds_topology::fabric::Fabric;
 use serde_json::json;
 
+use super::what_if::{Beside, Evaluated, json_of, text_of};
 use crate::failure::Failure;
 use crate::output::{Format, data, json as print};
 use crate::show::numbers::bytes;
@@ -16,30 +17,44 @@ pub(super) fn tell(
     fabric: &Fabric,
     run: &Run,
     summary: &Summary,
+    (base, cases): (&Evaluated, &[Beside]),
     format: Format,
 ) -> Result<(), Failure> {
     let phase = &plan.spec().train[0];
     let tokens = f64::from(phase.batch) * f64::from(phase.sequence);
     let step = run.seconds() / summary.step_seconds.len().max(1) as f64;
     match format {
-        Format::Json => print(&json!({
-            "job": plan.spec().name,
-            "fabric": fabric.name(),
-            "seconds": run.seconds(),
-            "step_seconds": summary.step_seconds,
-            "tokens_per_second": tokens / step,
-            "verdict": summary.verdict(),
-            "phases": summary.phases,
-            "links": summary.links,
-            "ranks": summary.ranks,
-            "ranks_played": summary.ranks_played,
-            "strands_played": summary.strands_played,
-        })),
-        Format::Text => data(text(plan, fabric, summary, step, tokens)),
+        Format::Json => {
+            let mut facts = json!({
+                "job": plan.spec().name,
+                "fabric": fabric.name(),
+                "seconds": run.seconds(),
+                "step_seconds": summary.step_seconds,
+                "tokens_per_second": tokens / step,
+                "verdict": summary.verdict(),
+                "phases": summary.phases,
+                "links": summary.links,
+                "ranks": summary.ranks,
+                "ranks_played": summary.ranks_played,
+                "strands_played": summary.strands_played,
+            });
+            if !cases.is_empty() {
+                facts["what_if"] = json_of(base, cases);
+            }
+            print(&facts)
+        }
+        Format::Text => {
+            let mut lines = text(plan, fabric, summary, step, tokens);
+            if !cases.is_empty() {
+                lines.push(String::new());
+                lines.extend(text_of(base, cases));
+            }
+            data(lines.join("\n"))
+        }
     }
 }
 
-fn text(plan: &JobPlan, fabric: &Fabric, summary: &Summary, step: f64, tokens: f64) -> String {
+fn text(plan: &JobPlan, fabric: &Fabric, summary: &Summary, step: f64, tokens: f64) -> Vec<String> {
     let mut lines = vec![
         format!(
             "{} on {}: {} a step, {:.0} tokens/s",
@@ -85,5 +100,5 @@ fn text(plan: &JobPlan, fabric: &Fabric, summary: &Summary, step: f64, tokens: f
         "{} ranks, {} of them played, each for all that fare alike; {} paths of messages played",
         summary.ranks, summary.ranks_played, summary.strands_played
     ));
-    lines.join("\n")
+    lines
 }
