@@ -11,8 +11,9 @@ use tch::{Tensor, no_grad};
 use super::{EMBEDDING, Layer, StageModel};
 use crate::ModelError;
 use crate::exchange::ExpertExchange;
-use crate::feed_forward::stacked_feed_forward;
+use crate::feed_forward::feed_forward;
 use crate::norm::rms_norm;
+use crate::precision::linear;
 use crate::tape::Tape;
 use cache::View;
 
@@ -69,7 +70,7 @@ impl StageModel {
             for (i, layer) in self.layers.iter().enumerate() {
                 h = self.decode_layer(layer, i, cache, &view, place, &h, exchange)?;
             }
-            Ok(self.decoded(h, "model.norm.weight"))
+            self.decoded(h, "model.norm.weight")
         })
     }
 
@@ -94,12 +95,12 @@ impl StageModel {
             let view = cache.view(place, ids_bt.size()[1]);
             let base = format!("model.layers.{}", layer.id);
             let weight = |name: &str| self.store.leaf(&format!("{base}.{name}.weight")).tensor;
-            let embedded = rms_norm(&self.embedded(ids_bt), &weight("enorm"), self.config.norm_eps);
-            let before = rms_norm(stream_btd, &weight("hnorm"), self.config.norm_eps);
-            let h = Tensor::cat(&[embedded, before], -1).matmul(&weight("eh_proj").tr());
+            let embedded = rms_norm(&self.embedded(ids_bt), &weight("enorm"), self.config.norm_eps)?;
+            let before = rms_norm(stream_btd, &weight("hnorm"), self.config.norm_eps)?;
+            let h = linear(&Tensor::cat(&[embedded, before], -1), &weight("eh_proj"))?;
             let place_in_cache = self.layers.len() + depth - 1;
             let h = self.decode_layer(layer, place_in_cache, cache, &view, place, &h, exchange)?;
-            Ok(self.decoded(h, &format!("{base}.shared_head.norm.weight")))
+            self.decoded(h, &format!("{base}.shared_head.norm.weight"))
         })
     }
 
@@ -112,13 +113,13 @@ impl StageModel {
         Tensor::embedding(&self.store.leaf(EMBEDDING).tensor, ids_bt, -1, false, false)
     }
 
-    fn decoded(&self, h: Tensor, norm: &str) -> Decoded {
-        let normed = rms_norm(&h, &self.store.leaf(norm).tensor, self.config.norm_eps);
+    fn decoded(&self, h: Tensor, norm: &str) -> Result<Decoded, ModelError> {
+        let normed = rms_norm(&h, &self.store.leaf(norm).tensor, self.config.norm_eps)?;
         let stream = match self.config.mtp.input {
             ds_arch::MtpInput::PreNorm => h,
             ds_arch::MtpInput::PostNorm => normed.shallow_clone(),
         };
-        Decoded { stream, normed }
+        Ok(Decoded { stream, normed })
     }
 
     #[expect(
@@ -156,9 +157,9 @@ impl StageModel {
             None => {
                 let base = format!("model.layers.{}", layer.id);
                 let weight = |name: &str| self.store.leaf(&format!("{base}.{name}")).tensor;
-                let x = rms_norm(&h, &weight("post_attention_layernorm.weight"), self.config.norm_eps);
+                let x = rms_norm(&h, &weight("post_attention_layernorm.weight"), self.config.norm_eps)?;
                 let (gate_up, down) = (weight("mlp.gate_up"), weight("mlp.down_proj.weight"));
-                Ok(&h + stacked_feed_forward(&x, &gate_up, &down, self.precision.products)?)
+                Ok(&h + feed_forward(&x, &gate_up, &down, self.precision.products)?)
             }
         }
     }
