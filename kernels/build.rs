@@ -36,7 +36,13 @@ fn cpp() -> cc::Build {
 /// The loops for one level of instructions; which level runs is decided by the processor at hand.
 fn loops(level: &str, flags: &[&str]) {
     let mut build = cpp();
-    build.opt_level(3).flag("-fopenmp-simd").flag("-fno-math-errno").define("LEVEL", level).file("cpp/loops.cpp");
+    build
+        .opt_level(3)
+        .flag("-fopenmp-simd")
+        .flag("-fno-math-errno")
+        .flag("-fno-trapping-math")
+        .define("LEVEL", level)
+        .file("cpp/loops.cpp");
     flags.iter().for_each(|flag| {
         build.flag(flag);
     });
