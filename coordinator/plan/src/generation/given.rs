@@ -28,12 +28,16 @@ pub struct Given {
     pub threads: Option<String>,
     /// `--compute`.
     pub compute: Option<String>,
+    /// `--device`.
+    pub device: Option<String>,
     /// `--speculate`.
     pub speculate: bool,
+    /// Prompts, from wherever they came.
+    pub n_prompts: usize,
 }
 
 impl Given {
-    /// The same flags on another command line.
+    /// The same flags on another command line, without the prompts.
     pub fn arguments(&self) -> Vec<String> {
         let valued = [
             ("--max-tokens", &self.max_tokens),
@@ -45,6 +49,7 @@ impl Given {
             ("--pipeline", &self.pipeline),
             ("--threads", &self.threads),
             ("--compute", &self.compute),
+            ("--device", &self.device),
         ];
         let valued = valued.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value.as_ref()?)));
         valued.chain(self.speculate.then(|| "--speculate".to_owned())).collect()
@@ -83,6 +88,22 @@ impl Reader {
             self.refuse("--compute", text, "is no format".to_owned(), "write f32, bf16, fp8 or f64");
         }
         found
+    }
+
+    pub(super) fn device(&mut self, given: Option<&String>) -> String {
+        let text = given.map_or("cpu", String::as_str);
+        let is_gpu = text.strip_prefix("cuda:").is_some_and(|index| index.parse::<u16>().is_ok());
+        if text != "cpu" && !is_gpu {
+            self.refuse("--device", text, "is no device".to_owned(), "write cpu, or cuda:0 for the first GPU");
+        }
+        text.to_owned()
+    }
+
+    pub(super) fn prompts(&mut self, n_prompts: usize) {
+        if n_prompts == 0 {
+            let rule = "something is needed that the model continues".to_owned();
+            self.refuse("--prompt", "", rule, "write --prompt TEXT, or --prompts-file FILE with a prompt a line");
+        }
     }
 
     pub(super) fn refuse(&mut self, flag: &'static str, value: &str, rule: String, hint: &str) {

@@ -36,6 +36,7 @@ pub struct GenerationPlan {
     n_drafts: u32,
     batch: u32,
     threads: Option<u32>,
+    device: String,
     trained: u32,
 }
 
@@ -58,6 +59,8 @@ impl GenerationPlan {
         let pipeline = reader.number("--pipeline", given.pipeline.as_ref(), 1..=1024, some);
         let threads = reader.number("--threads", given.threads.as_ref(), 1..=1024, some);
         let compute = reader.compute(given.compute.as_ref());
+        let device = reader.device(given.device.as_ref());
+        reader.prompts(given.n_prompts);
         let mut problems = reader.problems;
         problems.extend(drafts(given.speculate, &job));
         let (ranks, pipeline) = (ranks.unwrap_or(1), pipeline.unwrap_or(1));
@@ -74,7 +77,7 @@ impl GenerationPlan {
             Sampling { temperature: temperature.unwrap_or(1.0), top_p: top_p.unwrap_or(1.0), seed: seed.unwrap_or(0) };
         let batch = batch.unwrap_or(DEFAULT_BATCH);
         let job = JobPlan::new(job).expect("the layout was checked, and the rest trained or was replaced");
-        Ok(Self { job, sampling, max_tokens, n_drafts, batch, threads, trained })
+        Ok(Self { job, sampling, max_tokens, n_drafts, batch, threads, device, trained })
     }
 
     /// Who holds what.
@@ -100,6 +103,11 @@ impl GenerationPlan {
     /// Threads of a rank; none where nobody said.
     pub fn threads(&self) -> Option<u32> {
         self.threads
+    }
+
+    /// `cpu` or `cuda:N`, of all ranks.
+    pub fn device(&self) -> &str {
+        &self.device
     }
 
     /// Tokens of a sequence in training; positions beyond were never seen.
@@ -195,7 +203,7 @@ mod tests {
     use crate::testing::spec;
 
     fn given(change: impl Fn(&mut Given)) -> Given {
-        let mut given = Given::default();
+        let mut given = Given { n_prompts: 1, ..Given::default() };
         change(&mut given);
         given
     }
@@ -215,7 +223,7 @@ mod tests {
             (given.temperature, given.top_p, given.seed) = (some("-1"), some("nan"), some("one"));
             (given.max_tokens, given.batch, given.threads) = (some("0"), some("1e9"), some(""));
             (given.ranks, given.pipeline, given.compute) = (some("6"), some("4"), some("fp4"));
-            given.speculate = true;
+            (given.speculate, given.device, given.n_prompts) = (true, some("gpu"), 0);
         });
         let mut job = spec("tiny", 1, 1, 1);
         job.model.mtp.depth = 0;
@@ -229,6 +237,8 @@ mod tests {
             "--batch",
             "--threads",
             "--compute",
+            "--device",
+            "--prompt",
             "--speculate",
             "--ranks",
         ];
