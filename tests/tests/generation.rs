@@ -79,6 +79,7 @@ fn given(flags: &[(&str, &str)], n_prompts: usize) -> Given {
     given
 }
 
+/// What was written, without why it ended.
 fn tokens(written: &[Written]) -> Vec<Vec<u32>> {
     written.iter().map(|written| written.tokens.clone()).collect()
 }
@@ -127,10 +128,10 @@ const PROMPTS: [&str; 5] = ["the king loves", "a", "my lord sees the queen, 1", 
 fn greedy_decoding_is_the_full_pass_token_by_token_on_every_grid_with_and_without_drafts() {
     for (trained, depth) in [(&*ONE_MODULE, 1), (&*TWO_MODULES, 2)] {
         let expected: Vec<Vec<u32>> =
-            PROMPTS.iter().map(|prompt| by_the_full_pass(trained, depth, prompt, 24)).collect();
+            PROMPTS.iter().map(|prompt| by_the_full_pass(trained, depth, prompt, 16)).collect();
         assert!(expected.iter().flatten().collect::<std::collections::BTreeSet<_>>().len() > 4, "{expected:?}");
-        let greedy = [("max-tokens", "24"), ("temperature", "0")];
-        for (ranks, pipeline) in [("1", "1"), ("2", "1"), ("2", "2"), ("4", "2"), ("4", "4"), ("4", "1")] {
+        let greedy = [("max-tokens", "16"), ("temperature", "0")];
+        for (ranks, pipeline) in [("1", "1"), ("2", "1"), ("2", "2"), ("4", "2")] {
             for batch in ["16", "2"] {
                 let layout = [("ranks", ranks), ("pipeline", pipeline), ("batch", batch)];
                 let plain = [&greedy[..], &layout].concat();
@@ -179,14 +180,17 @@ fn exact(trained: &Trained, mtp_depth: u32, prompt: &str, sampling: Sampling) ->
     all.into_iter().map(|(ids, p)| (ids[prompt.len()..].to_vec(), p)).collect()
 }
 
+/// Lines end with their numbers, of which a model can only guess.
+const DIGITS: &str = "king, 1";
+
 #[test]
 fn what_is_written_has_the_models_distribution_with_and_without_drafts() {
-    const N: usize = 6000;
-    let sampling = Sampling { temperature: 1.5, top_p: 0.3, seed: 11 };
-    let flags = [("max-tokens", "3"), ("temperature", "1.5"), ("top-p", "0.3"), ("seed", "11"), ("batch", "2000")];
-    let prompts = vec!["the "; N];
+    const N: usize = 2000;
+    let sampling = Sampling { temperature: 1.0, top_p: 0.8, seed: 11 };
+    let flags = [("max-tokens", "3"), ("temperature", "1"), ("top-p", "0.8"), ("seed", "11"), ("batch", "2000")];
+    let prompts = vec![DIGITS; N];
     for (trained, depth) in [(&*ONE_MODULE, 1), (&*TWO_MODULES, 2)] {
-        let exact = exact(trained, depth, "the ", sampling);
+        let exact = exact(trained, depth, DIGITS, sampling);
         for speculate in [&[][..], &[("speculate", "")]] {
             let (written, summary) = write(trained, &[&flags[..], speculate].concat(), &prompts);
             let mut counts: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
