@@ -9,8 +9,11 @@ use ds_checkpoint::{Checkpoint, newest_whole};
 use ds_model::{IGNORED, LossWeights, Microbatch, OneRank, Seen, StageInput, StageModel, StagePart};
 use ds_plan::generation::{GenerationPlan, Given, Sampling, job_of};
 use ds_tests::job::Job;
+use ds_tests::launch::summary;
+use ds_tests::programs::{dsctl, program, run};
 use ds_tests::ranks::{Backend, train};
 use ds_worker::generate::{Ended, Law, Request, Summary, Written, generate, load_weights};
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 /// Tokens that can come: bytes, and the end of a document.
@@ -232,4 +235,68 @@ fn a_document_may_begin_with_nothing_and_end() {
     let (written, _) = write(&ONE_MODULE, &[("max-tokens", "5")], &["", "the king"]);
     assert_eq!(written.iter().map(|written| written.tokens.len()).collect::<Vec<_>>(), [5, 5]);
     assert!(written.iter().all(|written| written.ended == Ended::Limit), "{written:?}");
+}
+
+/// The text of one prompt, and all that is said about it.
+fn json(home: &Path, flags: &[&str]) -> (String, Value) {
+    let (code, stdout, stderr) = run(dsctl(home).args(["generate", "last", "--format", "json"]).args(flags));
+    assert_eq!(code, Some(0), "{stderr}");
+    let written: Value = serde_json::from_str(&stdout).expect("JSON");
+    (written["sequences"][0]["text"].as_str().expect("text").to_owned(), written)
+}
+
+#[test]
+fn a_launch_ends_with_what_its_model_writes_and_so_it_does_again_when_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = folder.path().join("home");
+    let (job, sets) = Job::tiny(folder.path()).grid(2, 2, 2).with("train[0].sequence", 64).write();
+    let launch = |sample: &str| {
+        let mut command = dsctl(&home);
+        command.args(["launch", "--sample", sample]).arg(&job).args(&sets);
+        command
+    };
+    let (code, stdout, stderr) = run(&mut launch("the king"));
+    assert_eq!(code, Some(0), "{stderr}");
+    let sample = summary(&home)["sample"].clone();
+    let text = sample["text"].as_str().expect("text");
+    assert_eq!((&sample["prompt"], text.is_empty()), (&"the king".into(), false));
+    let shown = stdout.split("what its model writes after \"the king\":\n").nth(1).expect("the sample is shown");
+    assert!(shown.starts_with("  the king"), "{shown}");
+
+    let like_a_sample = ["--prompt", "the king", "--temperature", "0.8", "--top-p", "0.95", "--seed", "1"];
+    assert_eq!(json(&home, &like_a_sample).0, text);
+    let greedy = ["--prompt", "the king", "--temperature", "0", "--max-tokens", "30"];
+    let (alone, _) = json(&home, &greedy);
+    let (drafted, said) = json(&home, &[&greedy[..], &["--speculate", "--ranks", "4", "--pipeline", "2"]].concat());
+    assert_eq!(drafted, alone);
+    assert!(said["drafts"]["judged"].as_u64() > Some(0) && said["tokens"] == 30, "{said}");
+
+    let (_, stdout, stderr) = run(dsctl(&home).args(["generate", "last"]).args(greedy));
+    assert_eq!(stdout, format!("the king{alone}\n"));
+    assert!(stderr.contains("30 tokens in ") && stderr.contains("480 bytes of cache a token"), "{stderr}");
+    let several = ["--prompt", "x", "--prompt", "the king", "--temperature", "0", "--max-tokens", "30"];
+    let (_, stdout, _) = run(dsctl(&home).args(["generate", "last"]).args(several));
+    let parts: Vec<&str> = stdout.split("\n\n==> prompt 2 <==\n").collect();
+    assert!(parts[0].starts_with("==> prompt 1 <==\nx") && parts[1] == format!("the king{alone}\n"), "{stdout}");
+
+    let (code, _, stderr) = run(dsctl(&home).args(["generate", "last", "--prompt", "x", "--max-tokens", "1024"]));
+    assert_eq!(code, Some(64), "{stderr}");
+    assert!(stderr.contains("prompt 1 has 1 tokens, which makes 1025; the model has 1024 positions"), "{stderr}");
+    let (_, _, stderr) = run(dsctl(&home).args(["generate", "last", "--prompt", "x", "--max-tokens", "70"]));
+    assert!(stderr.contains("trained on 64 tokens"), "{stderr}");
+
+    // A worker that trains and cannot write.
+    let worker = folder.path().join("ds-worker.sh");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = generate ] && {{ echo error: no ink >&2; exit 7; }}\nexec {} \"$@\"\n",
+        program("ds-worker").display()
+    );
+    std::fs::write(folder.path().join("script"), script).expect("the test's folder can be written");
+    let (code, ..) =
+        run(std::process::Command::new("install").args(["-m", "755"]).arg(folder.path().join("script")).arg(&worker));
+    assert_eq!(code, Some(0));
+    let (code, _, stderr) = run(launch("the king").env("DSCTL_WORKER", &worker));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("no sample: exit status: 7: error: no ink"), "{stderr}");
+    assert!(summary(&home)["sample"].is_null());
 }

@@ -46,3 +46,31 @@ pub fn job_of(spec_yaml: &str, imported: Option<(&str, u32)>) -> Result<JobSpec,
     job.train[0].sequence = job.model.attention.max_positions;
     Ok(job)
 }
+
+#[cfg(test)]
+mod tests {
+    use ds_arch::hugging_face::{WeightType, write};
+    use ds_arch::preset;
+
+    use super::*;
+    use crate::generation::{GenerationPlan, Given};
+    use crate::spec::to_yaml;
+    use crate::testing::spec;
+
+    #[test]
+    fn what_was_trained_has_its_job_and_what_was_imported_its_config() {
+        let mut job = spec("bard", 2, 2, 2);
+        (job.data.train, job.train[0].sequence) = ("/text".into(), 64);
+        assert_eq!(job_of(&to_yaml(&job), None).unwrap().train[0].sequence, 64);
+        let model = preset("deepseek-v3").unwrap();
+        let config = write(&model, WeightType::Bf16, None).unwrap();
+        let imported = job_of("", Some((&config, 0))).unwrap();
+        assert_eq!((imported.model.n_layers, imported.model.mtp.depth), (61, 0));
+        let given = Given { n_prompts: 1, ranks: Some("64".to_owned()), ..Given::default() };
+        let plan = GenerationPlan::new(&given, imported).unwrap();
+        assert_eq!((plan.window(), plan.trained(), plan.job().grid().n_expert()), (4096, 4096, 64));
+        assert!(matches!(job_of("", None), Err(SourceError::Unknown)));
+        assert!(matches!(job_of("version: 1", None), Err(SourceError::Job(_))));
+        assert!(matches!(job_of("", Some(("{}", 1))), Err(SourceError::Config(_))));
+    }
+}
