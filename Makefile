@@ -6,7 +6,7 @@ CARGO := cargo
 export CARGO_BUILD_JOBS ?= $(shell nproc)
 
 help:
-	@echo "make quickstart   set up, build, and train a Mixture-of-Experts model on Shakespeare"
+	@echo "make quickstart   set up, build, train a Mixture-of-Experts model on Shakespeare, and let it write"
 	@echo "make test         set up, build, and run every test"
 	@echo "make build        target/release/dsctl and target/release/ds-worker"
 	@echo "make light        build and test all that needs no LibTorch"
@@ -22,7 +22,7 @@ build: setup
 
 quickstart: build
 	@echo "quickstart: four workers, pipeline 2 x expert 2, on deploy/jobs/quickstart.yaml"
-	@target/release/dsctl launch deploy/jobs/quickstart.yaml
+	@target/release/dsctl launch deploy/jobs/quickstart.yaml --sample ROMEO:
 
 test: build .venv-clients/.complete
 	@echo "test: every package"

@@ -4,6 +4,7 @@
 mod coordinators;
 mod data;
 mod fabric;
+mod generate;
 mod jobs;
 mod launches;
 mod place;

@@ -159,6 +159,15 @@ pub(crate) enum Failure {
     /// There is none where one was looked for.
     #[error("there is no checkpoint in {}", path.display())]
     NoCheckpoint { path: PathBuf },
+    /// Flags of a generation, all that are wrong.
+    #[error("{0}")]
+    Flags(#[from] ds_plan::generation::FlagProblems),
+    /// What a checkpoint says of its model.
+    #[error("{0}")]
+    Source(#[from] ds_plan::generation::SourceError),
+    /// The worker that wrote did not end by itself.
+    #[error("ds-worker was ended from outside: {how}")]
+    WriterKilled { how: String },
     /// A file of flows does not read, or they cannot be.
     #[error("{}: {reason}", path.display())]
     Flows { path: PathBuf, reason: String },
@@ -216,6 +225,7 @@ impl Failure {
             | Self::Yaml(_)
             | Self::BackgroundNotStarted { .. }
             | Self::NodeEnded { .. }
+            | Self::WriterKilled { .. }
             | Self::Runtime(_)
             | Self::Stdout(_) => Exit::Failed,
             _ => Exit::User,
@@ -268,6 +278,8 @@ impl Failure {
             Self::BackgroundNotStarted { log, .. } => format!("all that it said is in {}", log.display()),
             Self::WorkerMissing { .. } => "make build makes it; DSCTL_WORKER names another place".to_owned(),
             Self::WorkerNotStarted { .. } => "make build makes it anew".to_owned(),
+            Self::NoCheckpoint { .. } => "the end of a job leaves one; dsctl status shows how far it is".to_owned(),
+            Self::WriterKilled { .. } => "if memory ran out: fewer prompts with --batch, or --compute bf16".to_owned(),
             Self::NodeEnded { log, .. } => format!("all that it said is in {}", log.display()),
             _ => return None,
         };

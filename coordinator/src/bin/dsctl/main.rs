@@ -17,8 +17,10 @@ mod node;
 mod output;
 mod place;
 mod room;
+mod sample;
 mod show;
 mod spec;
+mod target;
 mod watch;
 
 use std::process::ExitCode;
@@ -26,8 +28,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    calibrate, cancel, check, ckpt, coordinator, data_command, fabric, launch, limits, list, logs, nodes, plan, resume,
-    schema, simulate, status, watch as watching,
+    calibrate, cancel, check, ckpt, coordinator, data_command, fabric, generate, launch, limits, list, logs, nodes,
+    plan, resume, schema, simulate, status, watch as watching,
 };
 use output::finish;
 
@@ -48,6 +50,7 @@ Examples:
   dsctl launch job.yaml --detach       train in the background
   dsctl watch last                     watch it
   dsctl resume last                    go on after a failure, from the newest whole checkpoint
+  dsctl generate last --prompt ROMEO:  what its model writes
 
 Exit codes: 0 done, 1 the job or the command failed, 64 you must change something.
 Everything is kept in DSCTL_HOME, or ~/.dsctl.";
@@ -68,6 +71,7 @@ enum Command {
     Resume(resume::Args),
     Data(data_command::Args),
     Ckpt(ckpt::Args),
+    Generate(generate::Args),
     Fabric(fabric::Args),
     Calibrate(calibrate::Args),
     Simulate(simulate::Args),
@@ -94,6 +98,7 @@ fn main() -> ExitCode {
         Command::Resume(resume) => resume.run(),
         Command::Data(data) => data.run(),
         Command::Ckpt(ckpt) => ckpt.run(),
+        Command::Generate(generate) => generate.run(),
         Command::Fabric(fabric) => fabric.run(),
         Command::Calibrate(calibrate) => calibrate.run(),
         Command::Simulate(simulate) => simulate.run(),

@@ -19,7 +19,7 @@ use crate::tape::{Tape, Value};
 use crate::watch::{Seen, Watch};
 use crate::{ModelError, Precision};
 
-pub use decode::{Cache, Decoded, Place, column};
+pub use decode::{Cache, Decoded, Place, Step, column};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 

@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Return as soon as the job is accepted; without --coordinator one is left in the background for it
     #[arg(long)]
     detach: bool,
+    /// When it is done, let its model continue this text
+    #[arg(long, value_name = "TEXT", conflicts_with = "detach", allow_hyphen_values = true)]
+    sample: Option<String>,
     /// Higher goes first in the queue [default: cluster.priority of the job]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
@@ -35,7 +38,8 @@ impl Args {
         let spec = self.spec.read()?.spec;
         let plan = JobPlan::new(spec)?;
         executable(plan.spec())?;
-        let wish = Wish::New { spec_yaml: to_yaml(plan.spec()), priority: self.priority };
+        let (spec_yaml, sample) = (to_yaml(plan.spec()), self.sample.clone());
+        let wish = Wish::New { spec_yaml, priority: self.priority, sample };
         if self.link.coordinator.is_some() { self.elsewhere(&plan, &wish) } else { self.on_this_machine(&plan, &wish) }
     }
 

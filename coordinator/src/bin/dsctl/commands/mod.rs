@@ -7,6 +7,7 @@ pub(crate) mod ckpt;
 pub(crate) mod coordinator;
 pub(crate) mod data_command;
 pub(crate) mod fabric;
+pub(crate) mod generate;
 pub(crate) mod launch;
 pub(crate) mod limits;
 pub(crate) mod list;

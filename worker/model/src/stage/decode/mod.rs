@@ -27,6 +27,15 @@ pub struct Decoded {
     normed: Tensor,
 }
 
+/// What a stage gets of some tokens.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// The first stage: the tokens, `[b, t]`.
+    Tokens(&'a Tensor),
+    /// Any other: the stream of the stage before, `[b, t, d]`.
+    Stream(&'a Tensor),
+}
+
 impl Decoded {
     /// Of every row one column, `[b, 1, d]` each.
     #[must_use]
@@ -63,15 +72,53 @@ impl StageModel {
         place: Place<'_>,
         exchange: &dyn ExpertExchange,
     ) -> Result<Decoded, ModelError> {
-        assert!(self.part.embeds && self.part.scores, "a model that decodes embeds and scores");
+        self.scored(&self.decode_stage(cache, Step::Tokens(ids_bt), place, exchange)?)
+    }
+
+    /// The stream of some tokens behind this stage's layers, `[b, t, d]`: for the next stage, or for
+    /// [`StageModel::scored`].
+    ///
+    /// # Errors
+    /// When LibTorch refuses or the exchange fails.
+    ///
+    /// # Panics
+    /// When a stage that embeds gets a stream, or one that does not gets tokens, or a token has no slot.
+    pub fn decode_stage(
+        &self,
+        cache: &mut Cache,
+        step: Step<'_>,
+        place: Place<'_>,
+        exchange: &dyn ExpertExchange,
+    ) -> Result<Tensor, ModelError> {
         no_grad(|| {
-            let view = cache.view(place, ids_bt.size()[1]);
-            let mut h = self.embedded(ids_bt);
+            let mut h = match step {
+                Step::Tokens(ids_bt) => {
+                    assert!(self.part.embeds, "a stage behind another gets its stream");
+                    self.embedded(ids_bt)
+                }
+                Step::Stream(stream_btd) => {
+                    assert!(!self.part.embeds, "the first stage gets tokens");
+                    stream_btd.shallow_clone()
+                }
+            };
+            let view = cache.view(place, h.size()[1]);
             for (i, layer) in self.layers.iter().enumerate() {
                 h = self.decode_layer(layer, i, cache, &view, place, &h, exchange)?;
             }
-            self.decoded(h, "model.norm.weight")
+            Ok(h)
         })
+    }
+
+    /// What the head and the first MTP module read of the last stage's stream, `[b, t, d]`.
+    ///
+    /// # Errors
+    /// When LibTorch refuses.
+    ///
+    /// # Panics
+    /// When the stage does not score.
+    pub fn scored(&self, stream_btd: &Tensor) -> Result<Decoded, ModelError> {
+        assert!(self.part.scores, "only the last stage scores");
+        no_grad(|| self.decoded(stream_btd.shallow_clone(), "model.norm.weight"))
     }
 
     /// Likewise through the MTP module of that depth, from 1: at the position of `stream_btd`, which comes from the depth
@@ -105,8 +152,11 @@ impl StageModel {
     }
 
     /// `[b, t, vocabulary]`.
-    pub fn logits(&self, decoded: &Decoded) -> Tensor {
-        no_grad(|| decoded.normed.matmul(&self.store.leaf("lm_head.weight").tensor.tr()))
+    ///
+    /// # Errors
+    /// When LibTorch refuses.
+    pub fn logits(&self, decoded: &Decoded) -> Result<Tensor, ModelError> {
+        no_grad(|| linear(&decoded.normed, &self.store.leaf("lm_head.weight").tensor))
     }
 
     fn embedded(&self, ids_bt: &Tensor) -> Tensor {
