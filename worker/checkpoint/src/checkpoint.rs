@@ -10,7 +10,7 @@ use crate::error::CheckpointError;
 use crate::manifest::{FileEntry, Manifest};
 use crate::record::{Dtype, Piece, Record, RecordKind, label};
 use crate::state::TrainState;
-use crate::{boxes, rules, tensor_file};
+use crate::{boxes, companions, rules, tensor_file};
 
 /// Threads that verify at most; a disk seldom feeds more.
 const MAX_THREADS: usize = 8;
@@ -103,7 +103,8 @@ impl Checkpoint {
             pieces.sort_by_key(|(_, piece)| piece.offset);
             tensor_file::verify(&self.folder, file, &pieces)
         };
-        side_by_side(files, check).into_iter().collect()
+        side_by_side(files, check).into_iter().collect::<Result<(), _>>()?;
+        self.state().companions().iter().try_for_each(|companion| companions::check(&self.folder, companion))
     }
 }
 
