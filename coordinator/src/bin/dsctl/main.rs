@@ -31,8 +31,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    calibrate, cancel, check, ckpt, coordinator, data_command, export, fabric, import, launch, limits, list, logs, nodes, plan, resume,
-    schema, simulate, status, watch as watching,
+    calibrate, cancel, check, ckpt, coordinator, data_command, export, fabric, import, launch, limits, list, logs,
+    nodes, plan, resume, schema, simulate, status, watch as watching,
 };
 use output::finish;
 

@@ -65,7 +65,8 @@ mod tests {
         let mut peak = PeakMemory::default();
         peak.see("VmHWM:\t    40 kB\nRssAnon:\t      10 kB\nRssFile:\t      20 kB\nRssShmem:\t       1 kB\n");
         peak.see("VmHWM:\t    41 kB\nRssAnon:\t      12 kB\nRssFile:\t       2 kB\nRssShmem:\t       0 kB\n");
-        let expected = PeakMemory { anonymous: 12 << 10, mapped: 21 << 10, both: 31 << 10, noted: 41 << 10, samples: 2 };
+        let expected =
+            PeakMemory { anonymous: 12 << 10, mapped: 21 << 10, both: 31 << 10, noted: 41 << 10, samples: 2 };
         assert_eq!((peak, peak.most()), (expected, 41 << 10));
     }
 }

@@ -29,13 +29,10 @@ mod tests {
     #[test]
     fn a_size_is_binary() {
         let read = |text: &str| text.parse::<Size>().map(|size| size.0);
-        assert_eq!(["2G", "2GiB", "512M", "1.5K", "70000"].map(|text| read(text).unwrap()), [
-            2 << 30,
-            2 << 30,
-            512 << 20,
-            1536,
-            70000
-        ]);
+        assert_eq!(
+            ["2G", "2GiB", "512M", "1.5K", "70000"].map(|text| read(text).unwrap()),
+            [2 << 30, 2 << 30, 512 << 20, 1536, 70000]
+        );
         for wrong in ["", "G", "-1G", "0", "2GB", "iB", "7iB", "nan", "1e30", "0.1"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

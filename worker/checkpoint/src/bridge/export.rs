@@ -143,7 +143,13 @@ impl Export {
         }
     }
 
+    /// As it came, if it still says what the weights are.
     fn config(&self) -> Result<String, BridgeError> {
+        if let (ExportType::Stored, None, Some(kept)) = (self.options.weights, &self.options.like, &self.kept)
+            && hugging_face::read(kept).is_ok_and(|config| config.model == self.model)
+        {
+            return Ok(kept.clone());
+        }
         let bad = |problems| BridgeError::Config { path: PathBuf::from(CONFIG), problems };
         hugging_face::write(&self.model, self.weight_type(), self.kept.as_deref()).map_err(bad)
     }
