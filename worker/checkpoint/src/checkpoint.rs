@@ -76,6 +76,19 @@ impl Checkpoint {
         Ok((record.dtype, bytes))
     }
 
+    /// All of a tensor, which must have this shape: the type and the bytes of its elements, row-major.
+    ///
+    /// # Errors
+    /// When there is no such tensor, it has another shape, or a piece is damaged.
+    pub fn read_whole(&self, name: &str, kind: RecordKind, shape: &[u64]) -> Result<(Dtype, Vec<u8>), CheckpointError> {
+        let found = &self.record(name, kind)?.shape;
+        if found != shape {
+            let (path, record) = (self.folder.clone(), label(kind, name));
+            return Err(CheckpointError::Shape { path, record, found: found.clone(), expected: shape.to_vec() });
+        }
+        self.read(name, kind, &shape.iter().map(|&size| 0..size).collect::<Vec<_>>())
+    }
+
     fn record(&self, name: &str, kind: RecordKind) -> Result<&Record, CheckpointError> {
         let records = &self.manifest.records;
         let found = records.binary_search_by(|record| (record.name.as_str(), record.kind).cmp(&(name, kind)));

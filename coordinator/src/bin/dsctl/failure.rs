@@ -167,6 +167,9 @@ pub(crate) enum Failure {
     /// The user did not want to wait.
     #[error("ended at once; the same command goes on from what is finished")]
     LeftAtOnce,
+    /// What a job would start from.
+    #[error("checkpoint.start_from: {error}")]
+    StartFrom { path: PathBuf, error: Box<CheckpointError> },
     /// A checkpoint that says nothing of its model.
     #[error("{} says neither which job trained it nor what it was imported from", path.display())]
     NoNetwork { path: PathBuf },
@@ -282,6 +285,10 @@ impl Failure {
             Self::WorkerMissing { .. } => "make build makes it; DSCTL_WORKER names another place".to_owned(),
             Self::WorkerNotStarted { .. } => "make build makes it anew".to_owned(),
             Self::NodeEnded { log, .. } => format!("all that it said is in {}", log.display()),
+            Self::StartFrom { path, .. } if path.is_dir() => {
+                format!("name one checkpoint, such as {}/step-00000100", path.display())
+            }
+            Self::StartFrom { .. } => "dsctl import HF_DIR CKPT makes one of a Hugging Face folder".to_owned(),
             Self::Bridge(error) => return crossing_hint(error),
             _ => return None,
         };

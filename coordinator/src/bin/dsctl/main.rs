@@ -23,6 +23,7 @@ mod room;
 mod show;
 mod size;
 mod spec;
+mod start;
 mod target;
 mod watch;
 

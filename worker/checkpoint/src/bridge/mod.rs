@@ -38,4 +38,5 @@ pub use export::{Export, ExportOptions, ExportType};
 pub use import::Import;
 pub use limits::Limits;
 pub use problem::TensorProblem;
+pub use records::holds;
 pub use workers::{Progress, Report};
