@@ -21,7 +21,7 @@ fn a_run_from_an_imported_checkpoint_is_the_run_from_the_checkpoint_that_was_exp
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     let first = at("first");
-    let job = Job::tiny(folder.path()).with("model.preset", "bard").with("train[0].steps", 2);
+    let job = Job::tiny(folder.path()).with("model.preset", "bard").with("train[0].steps", 5);
     let (status, talk) = Launched::start(&job, &first).wait();
     assert!(status.success(), "{talk}");
     let trained = checkpoints(&first).pop().expect("a checkpoint");
