@@ -152,8 +152,8 @@ pub(crate) fn read_into(
     kind: RecordKind,
     target: &Tensor,
 ) -> Result<(), RankError> {
-    let whole: Vec<_> = target.size().iter().map(|&d| 0..d as u64).collect();
-    let (stored, bytes) = checkpoint.read(name, kind, &whole)?;
+    let shape: Vec<u64> = target.size().iter().map(|&d| d as u64).collect();
+    let (stored, bytes) = checkpoint.read_whole(name, kind, &shape)?;
     let values = Tensor::from_data_size(&bytes, &target.size(), tensor_kind(stored));
     no_grad(|| target.shallow_clone().copy_(&values));
     Ok(())
