@@ -54,8 +54,8 @@ fn write(trained: &Trained, flags: &[(&str, &str)], prompts: &[&str]) -> (Vec<Wr
     let request =
         Request { checkpoint: &trained.checkpoint, plan: &plan, prompts: &prompts, max_tokens, n_ids: N_IDS, end: END };
     let mut told = vec![Vec::new(); prompts.len()];
-    let mut tell = |row: usize, tokens: &[u32], _: Option<Ended>| {
-        told[row].extend_from_slice(tokens);
+    let mut tell = |row: u64, tokens: &[u32], _: Option<Ended>| {
+        told[row as usize].extend_from_slice(tokens);
         Ok(())
     };
     let (written, summary) = generate(&request, &mut tell).unwrap_or_else(|error| panic!("{error}"));

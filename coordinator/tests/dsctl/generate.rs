@@ -19,7 +19,7 @@ fn save(place: &Place, folder: &Path, step: u64) -> PathBuf {
         kind: RecordKind::Weight,
         dtype: Dtype::F32,
         shape: &[2],
-        range: &[0..2],
+        range: std::slice::from_ref(&(0..2)),
         bytes: &[0; 8],
     };
     let part = draft.write(0, &[shard]).unwrap();

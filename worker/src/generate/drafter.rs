@@ -73,8 +73,7 @@ impl<'a> Drafter<'a> {
             };
             let logits = self.model.logits(&decoded.column(&columns(2)))?;
             self.draw(&logits, sequences, depth, &mut known, &mut drafts)?;
-            let from = |back: i64| ends.iter().map(|end| (end - back).max(0)).collect();
-            self.modules[depth - 1].starts = from(depth as i64);
+            self.modules[depth - 1].starts = ends.iter().map(|end| (end - depth as i64).max(0)).collect();
             if let Some(next) = self.modules.get_mut(depth) {
                 let carried = next.carried.replace(column(&decoded.stream, &columns(depth as i64 + 1)));
                 stream = match carried.filter(|_| !self.is_new) {

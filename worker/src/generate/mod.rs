@@ -20,6 +20,7 @@ mod weights;
 
 pub use chance::{Chance, Draw};
 pub use law::{Law, NotFinite};
+pub use rank::Tell;
 pub use run::{Request, Summary, Written, generate};
 pub use sequence::Ended;
 pub use speculative::{acceptance, judge, residual};

@@ -18,8 +18,8 @@ use crate::exchange::CommExchange;
 use crate::step::Ledger;
 use crate::trainer::Groups;
 
-/// Who hears of every token as it is written: the sequence's number, the tokens, and why it ends if it does.
-pub(super) type Tell<'a> = &'a mut (dyn FnMut(u64, &[u32], Option<Ended>) -> io::Result<()> + Send);
+/// Who hears of every token as it is written: the prompt's place, the tokens, and why it ends if it does.
+pub type Tell<'a> = &'a mut (dyn FnMut(u64, &[u32], Option<Ended>) -> io::Result<()> + Send);
 
 /// A rank with its part of the model.
 pub(super) struct Rank<'a> {

@@ -1,6 +1,5 @@
 //! All ranks, from the checkpoint's files to the last token.
 
-use std::io;
 use std::thread;
 
 use ds_checkpoint::Checkpoint;
@@ -57,27 +56,23 @@ pub struct Summary {
     pub cache_bytes_per_token: u64,
 }
 
-/// Continues every prompt; `tell` hears of tokens as they are written: the prompt's place, the tokens, and why it ends
-/// if it does. What it cannot hear ends the work.
+/// Continues every prompt; what `tell` cannot hear ends the work.
 ///
 /// # Errors
 /// When the checkpoint does not read, LibTorch refuses, or `tell` fails.
-pub fn generate(
-    request: &Request<'_>,
-    tell: &mut (dyn FnMut(usize, &[u32], Option<Ended>) -> io::Result<()> + Send),
-) -> Result<(Vec<Written>, Summary), RankError> {
+pub fn generate(request: &Request<'_>, tell: Tell<'_>) -> Result<(Vec<Written>, Summary), RankError> {
     let grid = request.plan.job().grid();
     let n_threads = request.plan.threads().map_or_else(|| cores() / grid.n_ranks() as usize, |n| n as usize).max(1);
-    let mut tell = Some(|number: u64, tokens: &[u32], ended| tell(number as usize, tokens, ended));
+    let mut tell = Some(tell);
     let outcomes: Vec<Result<Outcome, RankError>> = thread::scope(|scope| {
         let ranks: Vec<_> = threads(grid.n_ranks() as usize)
             .into_iter()
             .map(|endpoint| {
                 // Every rank knows all that is written; the first one says it.
-                let mut tell = tell.take();
+                let tell = tell.take();
                 scope.spawn(move || {
                     tch::set_num_threads(n_threads as i32);
-                    let outcome = on_rank(request, &endpoint, tell.as_mut().map(|tell| tell as Tell<'_>))?;
+                    let outcome = on_rank(request, &endpoint, tell)?;
                     endpoint.close();
                     Ok(outcome)
                 })

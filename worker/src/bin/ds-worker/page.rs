@@ -45,8 +45,8 @@ impl<'a> Page<'a> {
     }
 
     /// Adds what was written behind a prompt.
-    pub(crate) fn add(&mut self, row: usize, tokens: &[u32], has_ended: bool) -> io::Result<()> {
-        let row = &mut self.rows[row];
+    pub(crate) fn add(&mut self, row: u64, tokens: &[u32], has_ended: bool) -> io::Result<()> {
+        let row = &mut self.rows[row as usize];
         if let Some(stream) = &mut row.stream {
             row.text += &stream.push(tokens).map_err(io::Error::other)?;
         }
