@@ -32,17 +32,17 @@ fn alike(
     plain: impl Fn(&[Tensor]) -> Tensor,
 ) {
     let twins: Vec<Tensor> = leaves.iter().map(exact).collect();
-    let (got, want) = (fused(leaves).unwrap(), plain(&twins));
+    let (got, want) = (fused(leaves).expect("fused"), plain(&twins));
     assert_eq!(got.kind(), kind, "{what}");
     close(what, &got, &want, tolerance);
     let gradient = Tensor::randn(got.size(), (Kind::Double, Device::Cpu)).to_kind(kind);
     let of = |y: &Tensor, gradient: &Tensor, leaves: &[Tensor]| {
-        backward(&[y], &[Some(gradient)], &leaves.iter().collect::<Vec<_>>(), false).unwrap()
+        backward(&[y], &[Some(gradient)], &leaves.iter().collect::<Vec<_>>(), false).expect("a gradient")
     };
     let found = of(&got, &gradient, leaves).into_iter().zip(of(&want, &gradient.to_kind(Kind::Double), &twins));
     for (i, (got, want)) in found.enumerate() {
         // Gradients pass through one more rounding.
-        close(&format!("{what}, gradient {i}"), &got.unwrap(), &want.unwrap(), 4.0 * tolerance);
+        close(&format!("{what}, gradient {i}"), &got.expect("ours"), &want.expect("theirs"), 4.0 * tolerance);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What transformers loads from our export gives our logits. It needs a Python that has transformers 5, torch and
-//! safetensors (accelerate too, which it wants for FP8): `make transformers PYTHON=…`; without one nothing is compared, and the test says so.
+//! safetensors (accelerate too, which it wants for FP8): `make transformers PYTHON=…`; without one the test says that it
+//! was not run.
 #![cfg(feature = "train")]
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use ds_checkpoint::{Draft, Dtype, RecordKind, Shard, TrainState};
 use ds_model::{IGNORED, LossWeights, Microbatch, OneRank, Seen, StageInput, StageModel, StagePart};
 use ds_plan::spec::{read, to_yaml};
 use ds_tests::job::Job;
+use ds_tests::not_run;
 use ds_tests::programs::{dsctl, run};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -19,7 +21,7 @@ const FLOOR: f64 = 2e-5;
 #[test]
 fn what_transformers_loads_from_an_export_gives_our_logits() {
     let Some(python) = std::env::var_os("TRANSFORMERS_PYTHON") else {
-        eprintln!("not compared: TRANSFORMERS_PYTHON names no Python with transformers");
+        not_run("TRANSFORMERS_PYTHON names no Python with transformers");
         return;
     };
     for (name, model) in networks() {
@@ -43,7 +45,7 @@ fn what_transformers_loads_from_an_export_gives_our_logits() {
             let ours = logits(&load(&again, &without_mtp(&model)), &tokens);
             let furthest = (&ours - &theirs).abs().max().double_value(&[]);
             let size = theirs.abs().max().double_value(&[]);
-            println!("{name} {flag}: logits up to {size:.3}, furthest apart {furthest:.2e}; {}", versions.trim());
+            eprintln!("{name} {flag}: logits up to {size:.3}, furthest apart {furthest:.2e}; {}", versions.trim());
             assert!(furthest < FLOOR * size.max(1.0), "{name} {flag}: {furthest} apart of {size}");
         }
     }
