@@ -1,9 +1,9 @@
-"""What Hugging Face's transformers makes of a folder: logits for tokens.
+"""What Hugging Face's transformers makes of a folder: logits for tokens, and the loss of each as the next one.
 
     python3 transformers_logits.py HF_DIR TOKENS.safetensors LOGITS.safetensors
 
 `tokens` is [batch, sequence]; `logits` is [batch, sequence, vocabulary] in F32, computed in F32. The folder's FP8
-blocks, if it has some, are dequantised by transformers. stdout names the versions.
+blocks, if it has some, are dequantised by transformers. stdout has the loss and the versions.
 """
 
 import json
@@ -26,9 +26,10 @@ def main():
         sys.exit(f"transformers finds no weights for {missing}")
     model = model.eval().to(torch.float32)
     with torch.no_grad():
-        found = model(load_file(tokens)["tokens"], use_cache=False).logits
-    save_file({"logits": found.float().contiguous()}, logits)
-    print(json.dumps({"torch": torch.__version__, "transformers": transformers.__version__}))
+        ids = load_file(tokens)["tokens"]
+        found = model(ids, labels=ids, use_cache=False)
+    save_file({"logits": found.logits.float().contiguous()}, logits)
+    print(json.dumps({"loss": found.loss.item(), "torch": torch.__version__, "transformers": transformers.__version__}))
 
 
 if __name__ == "__main__":

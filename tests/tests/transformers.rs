@@ -1,4 +1,4 @@
-//! What transformers loads from our export gives our logits. It needs a Python that has transformers 5, torch and
+//! What transformers loads from our export gives our logits and our loss, the network that is benched included. It needs a Python that has transformers 5, torch and
 //! safetensors (accelerate too, which it wants for FP8): `make transformers PYTHON=…`; without one the test says that it
 //! was not run.
 #![cfg(feature = "train")]
@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use ds_arch::{GroupLimit, ModelConfig, RopeConfig, gate_bias_name, preset};
+use ds_arch::{GroupLimit, ModelConfig, RopeConfig, gate_bias_name, hugging_face, preset};
 use ds_checkpoint::{Draft, Dtype, RecordKind, Shard, TrainState};
 use ds_model::{IGNORED, LossWeights, Microbatch, OneRank, Seen, StageInput, StageModel, StagePart};
 use ds_plan::spec::{read, to_yaml};
@@ -39,14 +39,17 @@ fn what_transformers_loads_from_an_export_gives_our_logits() {
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/transformers_logits.py");
             let out = at("logits.safetensors");
             let mut command = Command::new(&python);
-            let (code, versions, said) = run(command.arg(script).arg(at("hf")).arg(at("tokens.safetensors")).arg(&out));
+            let (code, facts, said) = run(command.arg(script).arg(at("hf")).arg(at("tokens.safetensors")).arg(&out));
             assert_eq!(code, Some(0), "{said}");
             let theirs = Tensor::read_safetensors(&out).expect("safetensors").swap_remove(0).1;
-            let ours = logits(&load(&again, &without_mtp(&model)), &tokens);
+            let facts: serde_json::Value = serde_json::from_str(&facts).expect("JSON");
+            let their_loss = facts["loss"].as_f64().expect("a loss");
+            let (ours, loss) = scored(&load(&again, &without_mtp(&model)), &tokens);
             let furthest = (&ours - &theirs).abs().max().double_value(&[]);
             let size = theirs.abs().max().double_value(&[]);
-            eprintln!("{name} {flag}: logits up to {size:.3}, furthest apart {furthest:.2e}; {}", versions.trim());
+            eprintln!("{name} {flag}: logits up to {size:.3}, furthest apart {furthest:.2e}; loss {loss:.6}; {facts}");
             assert!(furthest < FLOOR * size.max(1.0), "{name} {flag}: {furthest} apart of {size}");
+            assert!((loss / their_loss - 1.0).abs() < 1e-6, "{name} {flag}: a loss of {loss}, theirs {their_loss}");
         }
     }
 }
@@ -62,7 +65,21 @@ fn networks() -> Vec<(&'static str, ModelConfig)> {
     (plain.moe.normalise, plain.moe.route_scale) = (false, 2.5);
     let mut yarn = tiny.clone();
     yarn.attention.rope = RopeConfig { factor: 4.0, original_positions: 64, ..yarn.attention.rope };
-    vec![("tiny", tiny), ("no q_lora, no groups, no MTP", plain), ("YaRN", yarn)]
+    vec![("tiny", tiny), ("no q_lora, no groups, no MTP", plain), ("YaRN", yarn), ("as benched", benched())]
+}
+
+/// The network whose training step is timed beside other trainers'.
+fn benched() -> ModelConfig {
+    let fields = r#"{
+        "model_type": "deepseek_v3", "scoring_func": "sigmoid", "vocab_size": 4096, "hidden_size": 256,
+        "intermediate_size": 1024, "moe_intermediate_size": 128, "num_hidden_layers": 8, "num_attention_heads": 4,
+        "num_key_value_heads": 4, "n_shared_experts": 1, "n_routed_experts": 32, "num_experts_per_tok": 4,
+        "n_group": 4, "topk_group": 2, "routed_scaling_factor": 2.5, "norm_topk_prob": true,
+        "first_k_dense_replace": 1, "q_lora_rank": 128, "kv_lora_rank": 64, "qk_rope_head_dim": 32,
+        "qk_nope_head_dim": 64, "v_head_dim": 64, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+        "max_position_embeddings": 4096, "tie_word_embeddings": false
+    }"#;
+    hugging_face::read(fields).expect("a network").model
 }
 
 /// transformers leaves MTP modules out.
@@ -139,8 +156,12 @@ fn load(from: &Path, model: &ModelConfig) -> StageModel {
     stage
 }
 
-fn logits(stage: &StageModel, tokens: &Tensor) -> Tensor {
-    let m = Microbatch { ids_bt: tokens.copy(), targets_bt: tokens.full_like(IGNORED), mtp: Vec::new() };
+/// The logits, and the loss of every token as the next one.
+fn scored(stage: &StageModel, tokens: &Tensor) -> (Tensor, f64) {
+    let (b, t) = tokens.size2().expect("sequences");
+    let none = Tensor::full([b, 1], IGNORED, (Kind::Int64, Device::Cpu));
+    let targets_bt = Tensor::cat(&[tokens.narrow(1, 1, t - 1), none], 1);
+    let m = Microbatch { ids_bt: tokens.copy(), targets_bt, mtp: Vec::new() };
     let mut found = None;
     let mut look = |seen: Seen<'_>| {
         if let Seen::Logits { depth: 0, logits } = seen {
@@ -148,9 +169,9 @@ fn logits(stage: &StageModel, tokens: &Tensor) -> Tensor {
         }
     };
     let input = StageInput { microbatch: &m, hidden: None };
-    stage.forward_watched(input, &LossWeights::default(), &OneRank, &mut look).expect("a forward pass");
-    let (b, t) = tokens.size2().expect("sequences");
-    found.expect("the last stage scores").view([b, t, -1])
+    let forward = stage.forward_watched(input, &LossWeights::default(), &OneRank, &mut look).expect("a forward pass");
+    let (sum, n) = forward.losses.loss;
+    (found.expect("the last stage scores").view([b, t, -1]), sum / n)
 }
 
 fn bytes(tensor: &Tensor) -> Vec<u8> {
