@@ -4,7 +4,9 @@
 use tch::Tensor;
 
 use crate::TorchError;
-use crate::ffi::{checked, ds_count_bytes, ds_live_bytes, ds_peak_bytes, ds_refill, ds_release, ds_restart_peak, handle};
+use crate::ffi::{
+    checked, ds_count_bytes, ds_live_bytes, ds_peak_bytes, ds_refill, ds_release, ds_restart_peak, handle,
+};
 
 /// Frees the bytes behind `tensor`, and so behind all views and detached copies of it. Shapes and graphs stay. Nobody may
 /// read any of them, backward included, until [`refill`] has put the bytes there again.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ds_data::{TokenFolder, TokenizerChoice, prepare};
 use ds_kernels::fp8::ScaleRule;
 use ds_model::{Precision, Products, StageModel, StagePart};
-use ds_plan::spec::{BalancePolicy, ComputeType, PrecisionSpec, ScaleType, TokenizerSpec};
+use ds_plan::spec::{BalancePolicy, ComputeType, PrecisionSpec, Recompute, ScaleType, TokenizerSpec};
 use ds_plan::{GroupKind, JobPlan, RankPlan};
 use tch::{Device, Kind};
 
@@ -103,6 +103,9 @@ pub(crate) fn stage_model(plan: &JobPlan, rank: &RankPlan, device: Device) -> Re
     let mut model = StageModel::new(&spec.model, part, device, precision(&spec.precision), spec.seed)?;
     if spec.balance.policy == BalancePolicy::Forced {
         model.take_turns();
+    }
+    if spec.parallel.recompute == Recompute::Norms {
+        model.recompute();
     }
     Ok(model)
 }
