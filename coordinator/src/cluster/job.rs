@@ -1,5 +1,6 @@
 //! One job: what it wants and how far it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ pub struct Job {
     pub checkpoint: Option<String>,
     /// Nats per byte of a trigram on the same data.
     pub baseline: Option<f64>,
+    /// The most memory that a rank has needed in any attempt, in bytes, as far as ranks have said.
+    #[serde(default)]
+    pub memory_peaks: BTreeMap<u32, u64>,
     /// What somebody wants.
     pub wanted: Wanted,
     /// While it has one.
@@ -166,6 +170,7 @@ impl Job {
             step: 0,
             last_step: None,
             last_evaluation: None,
+            memory_peaks: BTreeMap::new(),
             checkpoint: None,
             baseline: None,
             wanted: Wanted::Run,

@@ -64,6 +64,10 @@ impl Cluster {
                 job.tell(News::Evaluation(evaluation.clone()), evaluation.step, out);
                 job.last_evaluation = Some(evaluation);
             }
+            ByRank::Memory { peak_bytes } => {
+                let most = job.memory_peaks.entry(run.rank).or_default();
+                *most = peak_bytes.max(*most);
+            }
             ByRank::Checkpoint { step, folder, seconds } => {
                 job.checkpoint = Some(folder.clone());
                 let note = format!("checkpoint of step {step}, saved in {seconds:.1} s");

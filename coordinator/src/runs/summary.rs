@@ -39,8 +39,21 @@ pub struct Summary {
     pub restarts: u32,
     /// The newest whole one.
     pub checkpoint: Option<String>,
+    /// What ranks needed of their hosts, as far as they have said.
+    pub memory: Vec<RankMemory>,
     /// Seconds of all steps by cause.
     pub seconds_by_cause: BTreeMap<String, f64>,
+}
+
+/// What a rank needed of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RankMemory {
+    /// The seat.
+    pub rank: u32,
+    /// The most anonymous memory, less that before it made its model.
+    pub peak_bytes: u64,
+    /// What the plan says of the same; none where it plans for the memory of a GPU.
+    pub planned_bytes: Option<u64>,
 }
 
 /// What metrics do not tell.
@@ -60,6 +73,8 @@ pub struct Facts {
     pub baseline_trigram: Option<f64>,
     /// The newest whole checkpoint.
     pub checkpoint: Option<String>,
+    /// What ranks needed of their hosts.
+    pub memory: Vec<RankMemory>,
 }
 
 impl Summary {
@@ -87,6 +102,7 @@ impl Summary {
             wall_seconds: facts.wall_seconds,
             restarts: facts.restarts,
             checkpoint: facts.checkpoint,
+            memory: facts.memory,
             seconds_by_cause,
         }
     }

@@ -4,12 +4,13 @@
 //! Protocol: rank 0 creates the draft; barrier; every rank writes its file; the parts are gathered; rank 0 commits;
 //! everybody learns how that went.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ds_arch::gate_bias_name;
-use ds_checkpoint::{Checkpoint, Draft, Dtype, Part, RecordKind, Shard, TrainState};
+use ds_checkpoint::{Checkpoint, Draft, Dtype, Elements, Part, RecordKind, Shard, TrainState};
 use ds_model::StageModel;
 use ds_plan::Writes;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -68,7 +69,6 @@ impl Checkpoints {
 
     fn write(&self, draft: &Draft, writer: u32, model: &StageModel, optimizer: &Optimizer) -> Result<Part, RankError> {
         let tensors = self.tensors(model, optimizer);
-        let bytes: Vec<Vec<u8>> = tensors.iter().map(|t| to_bytes(&t.values)).collect();
         let shapes: Vec<Vec<u64>> =
             tensors.iter().map(|t| t.values.size().iter().map(|&d| d as u64).collect()).collect();
         let ranges: Vec<Vec<_>> = shapes.iter().map(|shape| shape.iter().map(|&d| 0..d).collect()).collect();
@@ -81,7 +81,7 @@ impl Checkpoints {
                 dtype: dtype(t.values.kind()),
                 shape: &shapes[i],
                 range: &ranges[i],
-                bytes: &bytes[i],
+                bytes: t,
             })
             .collect();
         Ok(draft.write(writer, &shards)?)
@@ -112,10 +112,24 @@ impl Checkpoints {
     }
 }
 
+#[derive(Debug)]
 struct Named {
     name: String,
     kind: RecordKind,
     values: Tensor,
+}
+
+impl Elements for Named {
+    fn n_bytes(&self) -> u64 {
+        (self.values.numel() * self.values.kind().elt_size_in_bytes()) as u64
+    }
+
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        let values = self.values.to_device(Device::Cpu).contiguous();
+        let mut bytes = vec![0; self.n_bytes() as usize];
+        values.copy_data_u8(&mut bytes, values.numel());
+        Cow::Owned(bytes)
+    }
 }
 
 /// Loads what this rank holds. Weights and biases always; moments too unless the run starts afresh from the weights.
@@ -177,13 +191,6 @@ fn agree(world: &Group, deadline: Instant, work: impl FnOnce() -> Result<(), Ran
 /// A row of a tensor, or all of it, over the same memory.
 pub(crate) fn row(tensor: &Tensor, index: Option<i64>) -> Tensor {
     index.map_or_else(|| tensor.shallow_clone(), |i| tensor.get(i)).detach()
-}
-
-fn to_bytes(values: &Tensor) -> Vec<u8> {
-    let values = values.to_device(Device::Cpu).contiguous();
-    let mut bytes = vec![0; values.numel() * values.kind().elt_size_in_bytes()];
-    values.copy_data_u8(&mut bytes, values.numel());
-    bytes
 }
 
 fn dtype(kind: Kind) -> Dtype {

@@ -72,6 +72,11 @@ impl MemoryEstimate {
         self.terms().iter().map(|(_, n)| n).sum()
     }
 
+    /// All of it, where the device is the host.
+    pub fn of_cores(&self) -> u64 {
+        self.total() + self.host_ema
+    }
+
     /// Every term on the device with its name, in order.
     pub fn terms(&self) -> [(&'static str, u64); 9] {
         [
