@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub use baseline::{BaselineError, Baselines};
 pub use logs::{LogBook, LogLine, LogReader, LogWriter};
 pub use metrics::line;
-pub use summary::{Facts, RankMemory, Summary};
+pub use summary::{Facts, Summary};
 
 use crate::store::Row;
 

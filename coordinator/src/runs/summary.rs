@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ds_proto::{Evaluation, StepMetrics};
 use serde::Serialize;
 
+use crate::cluster::RankMemory;
 use crate::store::{Kind, Row};
 
 /// One step says little about how evenly experts are loaded; so many at either end do.
@@ -43,17 +44,6 @@ pub struct Summary {
     pub memory: Vec<RankMemory>,
     /// Seconds of all steps by cause.
     pub seconds_by_cause: BTreeMap<String, f64>,
-}
-
-/// What a rank needed of its host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct RankMemory {
-    /// The seat.
-    pub rank: u32,
-    /// The most anonymous memory, less that before it made its model.
-    pub peak_bytes: u64,
-    /// What the plan says of the same; none where it plans for the memory of a GPU.
-    pub planned_bytes: Option<u64>,
 }
 
 /// What metrics do not tell.

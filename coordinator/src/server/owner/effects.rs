@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use ds_plan::spec::DeviceKind;
-use ds_plan::{JobPlan, RankId};
+use ds_plan::JobPlan;
 use ds_proto::v1::{self, node_order, rank_order, watch_event};
 use tonic::Status;
 
@@ -12,7 +11,7 @@ use super::super::door::Message;
 use super::super::{watch_stream, wire};
 use super::Owner;
 use crate::cluster::{Effect, Job, Peers, RankRun};
-use crate::runs::{BaselineError, Facts, RankMemory, Summary};
+use crate::runs::{BaselineError, Facts, Summary};
 use crate::store::Row;
 
 impl Owner {
@@ -124,7 +123,7 @@ impl Owner {
             wall_seconds: job.wall_seconds(),
             baseline_trigram: job.baseline,
             checkpoint: job.checkpoint.clone(),
-            memory: memory(job),
+            memory: job.memory.values().copied().collect(),
         };
         let rows = self.store.metrics(&job.id).unwrap_or_else(|error| {
             tracing::warn!("summary.json of job {} lacks its metrics: {error}", job.id);
@@ -158,14 +157,6 @@ impl Owner {
             Err(error) => tracing::warn!("job {job} has no baseline: {error}"),
         });
     }
-}
-
-/// Of every rank that said what it needed, beside what was planned.
-fn memory(job: &Job) -> Vec<RankMemory> {
-    let on_cores = job.plan.as_ref().filter(|plan| plan.spec().cluster.device == DeviceKind::Cpu);
-    let planned = |rank: u32| on_cores.map(|plan| plan.memory(RankId(rank)).of_cores());
-    let of_rank = |(&rank, &peak)| RankMemory { rank, peak_bytes: peak, planned_bytes: planned(rank) };
-    job.memory_peaks.iter().map(of_rank).collect()
 }
 
 fn connect(peers: &Peers) -> v1::Connect {
