@@ -19,4 +19,4 @@ pub use differentiable::{Differentiable, Forward, NodeError, apply};
 pub use error::TorchError;
 pub use library::load_cuda;
 pub use norms::norms;
-pub use storage::{count_bytes, live_bytes, peak_bytes, refill, release, restart_peak};
+pub use storage::{count_bytes, live_bytes, peak_bytes, refill, release, restart_peak, reuse_blocks};

@@ -50,7 +50,6 @@ pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
         one(parallel.recompute == Recompute::Full, "parallel.recompute", &parallel.recompute, "none and norms"),
         one(precision.dispatch != WireType::Compute, "precision.dispatch", &precision.dispatch, "compute"),
         one(precision.combine != WireType::Compute, "precision.combine", &precision.combine, "compute"),
-        one(spec.train.iter().any(|phase| phase.ema), "train[].ema", &true, "false"),
     ];
     rows.into_iter().flatten().collect()
 }
@@ -94,7 +93,6 @@ mod tests {
             |job| job.precision.combine = WireType::Bf16,
             "precision.combine bf16 is planned, but workers run compute only",
         );
-        refused(|job| job.train[0].ema = true, "train[].ema true is planned, but workers run false only");
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub fn run(link: RankLink) -> SessionEnd {
 fn train(link: &RankLink, step: &mut u64) -> Result<bool, RankError> {
     let (plan, endpoint, setup) = join(link)?;
     let memory = MemoryWatch::start();
+    ds_kernels::reuse_blocks();
     let mut trainer = Trainer::new(&plan, RankId(link.rank()), &endpoint, setup)?;
     *step = trainer.n_updates();
     link.report(Report::Ready { resumed_step: *step });

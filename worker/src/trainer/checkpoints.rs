@@ -17,7 +17,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::comm::Group;
 use crate::error::RankError;
-use crate::step::Optimizer;
+use crate::step::{Ema, Optimizer};
 
 /// The logical names of what a rank writes.
 pub(super) fn names(writes: Writes) -> HashSet<String> {
@@ -39,6 +39,7 @@ impl Checkpoints {
         &self,
         model: &StageModel,
         optimizer: &Optimizer,
+        ema: Option<&Ema>,
         state: &TrainState,
         world: &Group,
         deadline: Instant,
@@ -50,7 +51,7 @@ impl Checkpoints {
         .and_then(|()| Ok(Draft::create(&self.folder, state.step)?))?;
         let mut part = None;
         agree(world, deadline, || {
-            part = Some(self.write(&draft, world.index() as u32, model, optimizer)?);
+            part = Some(self.write(&draft, world.index() as u32, self.tensors(model, optimizer, ema))?);
             Ok(())
         })?;
         let part = part.expect("written above").to_bytes();
@@ -67,8 +68,7 @@ impl Checkpoints {
         Ok(folder)
     }
 
-    fn write(&self, draft: &Draft, writer: u32, model: &StageModel, optimizer: &Optimizer) -> Result<Part, RankError> {
-        let tensors = self.tensors(model, optimizer);
+    fn write(&self, draft: &Draft, writer: u32, tensors: Vec<Named>) -> Result<Part, RankError> {
         let shapes: Vec<Vec<u64>> =
             tensors.iter().map(|t| t.values.size().iter().map(|&d| d as u64).collect()).collect();
         let ranges: Vec<Vec<_>> = shapes.iter().map(|shape| shape.iter().map(|&d| 0..d).collect()).collect();
@@ -87,16 +87,17 @@ impl Checkpoints {
         Ok(draft.write(writer, &shards)?)
     }
 
-    fn tensors(&self, model: &StageModel, optimizer: &Optimizer) -> Vec<Named> {
+    fn tensors(&self, model: &StageModel, optimizer: &Optimizer, ema: Option<&Ema>) -> Vec<Named> {
         let mut named = Vec::new();
-        let kinds = [
+        let mut kinds = vec![
             (RecordKind::Weight, optimizer.masters()),
             (RecordKind::Moment1, optimizer.moments1()),
             (RecordKind::Moment2, optimizer.moments2()),
         ];
+        kinds.extend(ema.map(|ema| (RecordKind::Ema, ema.averages())));
         for (i, parameter) in model.parameters().iter().enumerate() {
             for logical in parameter.logical.iter().filter(|logical| self.writes.contains(&logical.name)) {
-                for (kind, tensors) in kinds {
+                for &(kind, tensors) in &kinds {
                     let values = row(&tensors[i], logical.index);
                     named.push(Named { name: logical.name.clone(), kind, values });
                 }
@@ -157,6 +158,19 @@ pub(super) fn load(
     let n_updates = if moments { checkpoint.state().step } else { 0 };
     optimizer.restored(model, n_updates);
     Ok(())
+}
+
+/// Loads the averages that a run has kept; true if it has kept any.
+pub(super) fn load_ema(checkpoint: &Checkpoint, model: &StageModel, ema: &Ema) -> Result<bool, RankError> {
+    if !checkpoint.records().iter().any(|record| record.kind == RecordKind::Ema) {
+        return Ok(false);
+    }
+    for (parameter, average) in model.parameters().iter().zip(ema.averages()) {
+        for logical in &parameter.logical {
+            read_into(checkpoint, &logical.name, RecordKind::Ema, &row(average, logical.index))?;
+        }
+    }
+    Ok(true)
 }
 
 /// Reads a whole tensor into another of its shape, whatever the number formats of both are.
