@@ -30,8 +30,9 @@ fn f64_doubles_every_term_of_f32() {
     job.precision.compute = ComputeType::F64;
     let double = of(&JobPlan::new(job).unwrap());
     for ((name, a), (_, b)) in single.terms().into_iter().zip(double.terms()) {
-        // The slack is rounded down.
-        assert!((2 * a).abs_diff(b) <= u64::from(name == "slack"), "{name} {a} {b}");
+        // Indices of rows and experts, which are kept too, stay as long as they are.
+        let has_indices = matches!(name, "activations" | "slack");
+        assert!(b <= 2 * a + 1 && (b == 2 * a || has_indices && 10 * b > 17 * a), "{name} {a} {b}");
     }
 }
 
