@@ -31,8 +31,9 @@ fn f64_doubles_every_term_of_f32() {
     let double = of(&JobPlan::new(job).unwrap());
     for ((name, a), (_, b)) in single.terms().into_iter().zip(double.terms()) {
         // Indices of rows and experts, which are kept too, stay as long as they are.
-        let has_indices = matches!(name, "activations" | "slack");
-        assert!(b <= 2 * a + 1 && (b == 2 * a || has_indices && 10 * b > 17 * a), "{name} {a} {b}");
+        // Gradients on their way count beyond activations.
+        let has_indices = matches!(name, "activations" | "communication" | "slack");
+        assert!(b == 2 * a || has_indices && (17 * a..22 * a).contains(&(10 * b)), "{name} {a} {b}");
     }
 }
 
