@@ -4,8 +4,13 @@
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/stack.h>
+#include <c10/core/CPUAllocator.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
 
 #include "guarded.h"
 
@@ -131,5 +136,102 @@ int ds_apply(DsNode node, at::Tensor* const* inputs, size_t n_inputs, at::Tensor
     *n_outputs = results.size();
     for (size_t i = 0; i < results.size(); i++) outputs[i] = hand_over(results[i]);
   });
+}
+}
+
+namespace {
+// LibTorch asks for aligned memory, and what glibc frees of that is too short by some bytes for the next request of the
+// same size. This one asks for a little more and aligns by itself, so that every step finds the blocks of the last one.
+struct AligningAllocator final : at::Allocator {
+  static constexpr size_t ALIGNMENT = 64;
+
+  at::DataPtr allocate(size_t n_bytes) override {
+    if (n_bytes == 0) return {nullptr, nullptr, &std::free, at::kCPU};
+    void* block = std::malloc(n_bytes + ALIGNMENT);
+    TORCH_CHECK(block, "the system has no ", n_bytes, " bytes of memory left");
+    auto start = (reinterpret_cast<uintptr_t>(block) + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+    return {reinterpret_cast<void*>(start), block, &std::free, at::kCPU};
+  }
+
+  void copy_data(void* to, const void* from, size_t n_bytes) const override { default_copy_data(to, from, n_bytes); }
+};
+
+// Counts what passes through the allocator below it.
+struct CountingAllocator final : at::Allocator {
+  at::Allocator* below;
+  std::atomic<uint64_t> live{0}, peak{0};
+  struct Block {
+    CountingAllocator* of;
+    at::DataPtr data;
+    size_t n_bytes;
+  };
+
+  explicit CountingAllocator(at::Allocator* below) : below(below) {}
+
+  at::DataPtr allocate(size_t n_bytes) override {
+    auto* block = new Block{this, below->allocate(n_bytes), n_bytes};
+    auto now = live.fetch_add(n_bytes) + n_bytes;
+    for (auto most = peak.load(); most < now && !peak.compare_exchange_weak(most, now);) {
+    }
+    return {block->data.get(), block, &end, block->data.device()};
+  }
+
+  static void end(void* context) {
+    auto* block = static_cast<Block*>(context);
+    block->of->live.fetch_sub(block->n_bytes);
+    delete block;
+  }
+
+  void copy_data(void* to, const void* from, size_t n_bytes) const override { default_copy_data(to, from, n_bytes); }
+};
+
+CountingAllocator* counting = nullptr;  // never freed: tensors may outlive every owner
+std::once_flag counting_once;
+}  // namespace
+
+extern "C" {
+// The storage stays, empty: graphs that saved the tensor still hold it.
+int ds_release(at::Tensor* tensor, char* error) {
+  return guarded(error, [&] {
+    auto* storage = tensor->storage().unsafeGetStorageImpl();
+    storage->set_data_ptr_noswap(at::DataPtr(nullptr, tensor->device()));
+    storage->set_nbytes(0);
+  });
+}
+
+int ds_refill(at::Tensor* tensor, at::Tensor* fresh, char* error) {
+  return guarded(error, [&] {
+    TORCH_CHECK(tensor->sizes() == fresh->sizes() && tensor->strides() == fresh->strides() &&
+                    tensor->storage_offset() == fresh->storage_offset() && tensor->dtype() == fresh->dtype() &&
+                    tensor->device() == fresh->device(),
+                "a tensor of ", tensor->sizes(), " cannot share the bytes of one of ", fresh->sizes(),
+                " that lies otherwise");
+    auto* storage = tensor->storage().unsafeGetStorageImpl();
+    if (storage->nbytes() != 0) return;
+    auto* shared = new at::Storage(fresh->storage());
+    storage->set_data_ptr_noswap(at::DataPtr(
+        shared->mutable_data(), shared, [](void* context) { delete static_cast<at::Storage*>(context); },
+        tensor->device()));
+    storage->set_nbytes(shared->nbytes());
+  });
+}
+
+void ds_reuse_blocks() {
+  // Never freed: tensors may outlive every owner. Less than what counts bytes.
+  static auto* const aligning = new AligningAllocator();
+  c10::SetCPUAllocator(aligning, /*priority=*/100);
+}
+
+void ds_count_bytes() {
+  std::call_once(counting_once, [] {
+    counting = new CountingAllocator(c10::GetCPUAllocator());
+    c10::SetCPUAllocator(counting, /*priority=*/255);
+  });
+}
+
+uint64_t ds_live_bytes() { return counting ? counting->live.load() : 0; }
+uint64_t ds_peak_bytes() { return counting ? counting->peak.load() : 0; }
+void ds_restart_peak() {
+  if (counting) counting->peak.store(counting->live.load());
 }
 }

@@ -116,6 +116,13 @@ unsafe extern "C" {
         error: *mut c_char,
     ) -> c_int;
     pub(crate) fn ds_norms(n: usize, tensors: *const Handle, result: *mut Handle, error: *mut c_char) -> c_int;
+    pub(crate) fn ds_release(tensor: Handle, error: *mut c_char) -> c_int;
+    pub(crate) fn ds_refill(tensor: Handle, fresh: Handle, error: *mut c_char) -> c_int;
+    pub(crate) fn ds_reuse_blocks();
+    pub(crate) fn ds_count_bytes();
+    pub(crate) fn ds_live_bytes() -> u64;
+    pub(crate) fn ds_peak_bytes() -> u64;
+    pub(crate) fn ds_restart_peak();
     pub(crate) fn ds_apply(
         node: Node,
         inputs: *const Handle,

@@ -1,6 +1,6 @@
 //! What tch does not offer: backward with given gradients for chosen inputs, autograd nodes written in Rust, fused
-//! AdamW, norms of many tensors at once, products in eight-bit floats, and fused operations for the CPU. A small C++ shim (`cpp`)
-//! stands below.
+//! AdamW, norms of many tensors at once, products in eight-bit floats, fused operations for the CPU, and tensors that give
+//! their bytes back for a while. A small C++ shim (`cpp`) stands below.
 
 mod adamw;
 mod backward;
@@ -11,6 +11,7 @@ pub mod fp8;
 pub mod fused;
 mod library;
 mod norms;
+mod storage;
 
 pub use adamw::{AdamW, fused_adamw};
 pub use backward::backward;
@@ -18,3 +19,4 @@ pub use differentiable::{Differentiable, Forward, NodeError, apply};
 pub use error::TorchError;
 pub use library::load_cuda;
 pub use norms::norms;
+pub use storage::{count_bytes, live_bytes, peak_bytes, refill, release, restart_peak, reuse_blocks};

@@ -22,7 +22,7 @@ fn a_rank_refuses_a_schedule_or_a_format_that_it_does_not_run() {
     for (key, value, runs) in [
         ("parallel.schedule", "zb_h1", "1f1b"),
         ("parallel.schedule", "dualpipe", "1f1b"),
-        ("parallel.recompute", "norms", "none"),
+        ("parallel.recompute", "full", "none and norms"),
         ("precision.dispatch", "fp8", "compute"),
     ] {
         let job = Job::tiny(folder.path()).grid(2, 1, 1).with(key, value);

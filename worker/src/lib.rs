@@ -6,6 +6,7 @@ pub mod comm;
 pub mod error;
 mod exchange;
 pub mod generate;
+mod memory;
 pub mod node;
 pub mod session;
 pub mod step;

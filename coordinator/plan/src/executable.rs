@@ -47,10 +47,9 @@ pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
         one(parallel.context > 1, "parallel.context", &parallel.context, "1"),
         one(parallel.schedule != ScheduleKind::OneFOneB, "parallel.schedule", &parallel.schedule, "1f1b"),
         one(parallel.zero > 0, "parallel.zero", &parallel.zero, "0"),
-        one(parallel.recompute != Recompute::None, "parallel.recompute", &parallel.recompute, "none"),
+        one(parallel.recompute == Recompute::Full, "parallel.recompute", &parallel.recompute, "none and norms"),
         one(precision.dispatch != WireType::Compute, "precision.dispatch", &precision.dispatch, "compute"),
         one(precision.combine != WireType::Compute, "precision.combine", &precision.combine, "compute"),
-        one(spec.train.iter().any(|phase| phase.ema), "train[].ema", &true, "false"),
     ];
     rows.into_iter().flatten().collect()
 }
@@ -83,8 +82,8 @@ mod tests {
         );
         refused(|job| job.parallel.zero = 1, "parallel.zero 1 is planned, but workers run 0 only");
         refused(
-            |job| job.parallel.recompute = Recompute::Norms,
-            "parallel.recompute norms is planned, but workers run none only",
+            |job| job.parallel.recompute = Recompute::Full,
+            "parallel.recompute full is planned, but workers run none and norms only",
         );
         refused(
             |job| job.precision.dispatch = WireType::Fp8,
@@ -94,7 +93,6 @@ mod tests {
             |job| job.precision.combine = WireType::Bf16,
             "precision.combine bf16 is planned, but workers run compute only",
         );
-        refused(|job| job.train[0].ema = true, "train[].ema true is planned, but workers run false only");
     }
 
     #[test]

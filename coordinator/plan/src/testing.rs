@@ -42,6 +42,7 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             evaluate_every: 0,
             evaluate_bytes: None,
             ema: false,
+            ema_decay: 0.999,
         }],
         precision: PrecisionSpec {
             compute: ComputeType::F32,

@@ -184,6 +184,11 @@ pub enum ByRank {
         /// That it took.
         seconds: f64,
     },
+    /// The most memory that it has needed.
+    Memory {
+        /// Beyond what it had before it made its model.
+        peak_bytes: u64,
+    },
     /// It cannot go on.
     Failed {
         /// Who is wrong.

@@ -1,5 +1,6 @@
 //! One job: what it wants and how far it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ pub struct Job {
     pub checkpoint: Option<String>,
     /// Nats per byte of a trigram on the same data.
     pub baseline: Option<f64>,
+    /// What ranks have needed of memory, by rank, as far as they have said.
+    #[serde(default)]
+    pub memory: BTreeMap<u32, RankMemory>,
     /// What somebody wants.
     pub wanted: Wanted,
     /// While it has one.
@@ -57,6 +61,17 @@ pub struct Job {
     /// Of `spec_yaml`; no part of what is kept. None if this version cannot read it, or while nobody needs it.
     #[serde(skip)]
     pub plan: Option<Arc<JobPlan>>,
+}
+
+/// What a rank has needed of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankMemory {
+    /// The seat.
+    pub rank: u32,
+    /// The most anonymous memory in any attempt, less that before it made its model.
+    pub peak_bytes: u64,
+    /// What the plan says of the same; none where it plans for the memory of a GPU.
+    pub planned_bytes: Option<u64>,
 }
 
 /// What of a job's spec counts for keeping it alive.
@@ -166,6 +181,7 @@ impl Job {
             step: 0,
             last_step: None,
             last_evaluation: None,
+            memory: BTreeMap::new(),
             checkpoint: None,
             baseline: None,
             wanted: Wanted::Run,

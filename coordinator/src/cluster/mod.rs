@@ -29,7 +29,7 @@ pub use effect::{Effect, News, Peers};
 pub use ending::{Ending, Why};
 pub use event::{Blame, ByRank, Event, Exit, OfRank, RankRun, Submission};
 pub use failure::{Fault, FaultKind};
-pub use job::{Job, JobState, Terms, Wanted};
+pub use job::{Job, JobState, RankMemory, Terms, Wanted};
 pub use keep::KeepError;
 pub use node::{Held, Node};
 pub use time::Time;

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use ds_plan::RankId;
+use ds_plan::spec::DeviceKind;
 use ds_proto::StepMetrics;
 
 use super::attempt::START_MAX;
 use super::ending::END_GRACE;
 use super::failure::FaultKind;
 use super::{
-    Attempt, ByRank, Cluster, Effect, Job, JobState, News, OfRank, Peers, Phase, Progress, RankRun, Time, Wanted,
+    Attempt, ByRank, Cluster, Effect, Job, JobState, News, OfRank, Peers, Phase, Progress, RankMemory, RankRun, Time,
+    Wanted,
 };
 
 /// A rank that waited as long as it may is on its way for a moment more.
@@ -63,6 +66,9 @@ impl Cluster {
             ByRank::Evaluation(evaluation) => {
                 job.tell(News::Evaluation(evaluation.clone()), evaluation.step, out);
                 job.last_evaluation = Some(evaluation);
+            }
+            ByRank::Memory { peak_bytes } => {
+                job.on_memory(run.rank, peak_bytes);
             }
             ByRank::Checkpoint { step, folder, seconds } => {
                 job.checkpoint = Some(folder.clone());
@@ -206,6 +212,13 @@ impl Job {
             self.note(format!("attempt {} goes on from step {resumed_step}", self.n_attempts), out);
         }
         self.become_state(JobState::Running, String::new(), out);
+    }
+
+    fn on_memory(&mut self, rank: u32, peak_bytes: u64) {
+        let on_cores = self.plan.as_ref().filter(|plan| plan.spec().cluster.device == DeviceKind::Cpu);
+        let planned_bytes = on_cores.map(|plan| plan.memory(RankId(rank)).of_cores());
+        let before = self.memory.get(&rank).map_or(0, |memory| memory.peak_bytes);
+        self.memory.insert(rank, RankMemory { rank, peak_bytes: peak_bytes.max(before), planned_bytes });
     }
 
     fn on_step(&mut self, metrics: StepMetrics, out: &mut Vec<Effect>) {

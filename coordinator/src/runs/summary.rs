@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ds_proto::{Evaluation, StepMetrics};
 use serde::Serialize;
 
+use crate::cluster::RankMemory;
 use crate::store::{Kind, Row};
 
 /// One step says little about how evenly experts are loaded; so many at either end do.
@@ -39,6 +40,8 @@ pub struct Summary {
     pub restarts: u32,
     /// The newest whole one.
     pub checkpoint: Option<String>,
+    /// What ranks needed of their hosts, as far as they have said.
+    pub memory: Vec<RankMemory>,
     /// Seconds of all steps by cause.
     pub seconds_by_cause: BTreeMap<String, f64>,
 }
@@ -60,6 +63,8 @@ pub struct Facts {
     pub baseline_trigram: Option<f64>,
     /// The newest whole checkpoint.
     pub checkpoint: Option<String>,
+    /// What ranks needed of their hosts.
+    pub memory: Vec<RankMemory>,
 }
 
 impl Summary {
@@ -87,6 +92,7 @@ impl Summary {
             wall_seconds: facts.wall_seconds,
             restarts: facts.restarts,
             checkpoint: facts.checkpoint,
+            memory: facts.memory,
             seconds_by_cause,
         }
     }

@@ -141,6 +141,7 @@ pub(super) fn by_rank(report: rank_report::Report) -> Option<ByRank> {
         rank_report::Report::Ready(v1::RankReady { resumed_step }) => ByRank::Ready { resumed_step },
         rank_report::Report::Step(metrics) => ByRank::Step(metrics.into()),
         rank_report::Report::Evaluation(evaluation) => ByRank::Evaluation(evaluation.into()),
+        rank_report::Report::Memory(v1::RankMemory { peak_bytes }) => ByRank::Memory { peak_bytes },
         rank_report::Report::Checkpoint(v1::CheckpointSaved { step, folder, seconds }) => {
             ByRank::Checkpoint { step, folder, seconds }
         }

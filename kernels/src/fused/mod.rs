@@ -5,6 +5,7 @@ mod combine;
 mod experts;
 mod feed_forward;
 mod rms_norm;
+mod swiglu;
 mod widen;
 
 use tch::{Device, Kind, Tensor};
@@ -16,6 +17,7 @@ pub use combine::combine;
 pub use experts::{Experts, experts, experts_backward};
 pub use feed_forward::feed_forward;
 pub use rms_norm::rms_norm;
+pub use swiglu::swiglu;
 pub use widen::{multiplies_bf16, widened_linear, widens};
 
 /// Whether the fused operations know this tensor's device and format.

@@ -1,7 +1,7 @@
 //! Files and folders that survive a power cut, with errors that name them.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use crate::error::CheckpointError;
@@ -16,20 +16,18 @@ pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> CheckpointError + '_ {
 
 /// Writes a new file through to the disk; one of that name is replaced. One that fails leaves nothing behind, so that
 /// a full disk is no fuller than before.
-pub(crate) fn write<'a>(path: &Path, blocks: impl IntoIterator<Item = &'a [u8]>) -> Result<(), CheckpointError> {
+pub(crate) fn write(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), CheckpointError> {
     // Unlinked first: whoever still has the old file open writes into that one.
     remove(path)?;
-    fill(path, blocks).map_err(|source| {
+    filled(path, fill).map_err(|source| {
         let _ = fs::remove_file(path);
         written(path)(source)
     })
 }
 
-fn fill<'a>(path: &Path, blocks: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
+fn filled(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut file = File::create(path)?;
-    for block in blocks {
-        file.write_all(block)?;
-    }
+    fill(&mut file)?;
     file.sync_all()
 }
 
@@ -59,11 +57,15 @@ pub(crate) fn remove(path: &Path) -> Result<(), CheckpointError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
     fn a_full_disk_is_named_with_what_to_do() {
-        let error = fill(Path::new("/dev/full"), [&[0; 64][..]]).map_err(written(Path::new("/dev/full"))).unwrap_err();
+        let error = filled(Path::new("/dev/full"), |file| file.write_all(&[0; 64]))
+            .map_err(written(Path::new("/dev/full")))
+            .unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("/dev/full cannot be written: ") && text.contains("free some space"), "{text}");
     }
@@ -75,8 +77,10 @@ mod tests {
         // A name with a separator behind it cannot be created as a file.
         let under = path.join("under");
         std::fs::write(&path, "a file where a folder should be").unwrap();
-        assert!(write(&under, [&b"x"[..]]).unwrap_err().to_string().contains(&under.display().to_string()));
-        write(&path, [&b"new"[..], b"er"]).unwrap();
+        assert!(
+            write(&under, |file| file.write_all(b"x")).unwrap_err().to_string().contains(&under.display().to_string())
+        );
+        write(&path, |file| file.write_all(b"newer")).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"newer");
     }
 }

@@ -1,6 +1,8 @@
 //! A checkpoint that is being written: one folder, one file a writer, then one commit.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -13,6 +15,35 @@ use crate::part::{self, Part};
 use crate::record::{Dtype, Record, RecordKind, key, label};
 use crate::state::TrainState;
 use crate::{companions, disk, rules, tensor_file};
+
+/// Elements that are to be written: as bytes at hand, or to be made when their turn comes.
+pub trait Elements: fmt::Debug {
+    /// How many bytes there are.
+    fn n_bytes(&self) -> u64;
+
+    /// Row-major, little-endian; the same at every call.
+    fn bytes(&self) -> Cow<'_, [u8]>;
+}
+
+impl<const N: usize> Elements for [u8; N] {
+    fn n_bytes(&self) -> u64 {
+        N as u64
+    }
+
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self)
+    }
+}
+
+impl Elements for Vec<u8> {
+    fn n_bytes(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self)
+    }
+}
 
 /// A box of a logical tensor that a writer hands in.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +58,8 @@ pub struct Shard<'a> {
     pub shape: &'a [u64],
     /// Which box of it, half open, one a dimension.
     pub range: &'a [Range<u64>],
-    /// The box's elements, row-major, little-endian.
-    pub bytes: &'a [u8],
+    /// The box's elements.
+    pub bytes: &'a dyn Elements,
 }
 
 impl Shard<'_> {
@@ -73,7 +104,8 @@ impl Draft {
         }
     }
 
-    /// Writes one writer's file through to the disk. Writers count from 0; each writes once, with no shards too.
+    /// Writes one writer's file through to the disk, one shard's bytes in memory at a time. Writers count from 0; each
+    /// writes once, with no shards too.
     ///
     /// # Errors
     /// When a shard contradicts itself or another, or the file cannot be written (then nothing of it stays).
@@ -101,7 +133,7 @@ impl Draft {
             second: shard.range.to_vec(),
             second_file: file.to_owned(),
         };
-        let fits = rules::box_fits(shard.shape, shard.dtype, shard.range, shard.bytes.len() as u64);
+        let fits = rules::box_fits(shard.shape, shard.dtype, shard.range, shard.bytes.n_bytes());
         let rule = fits.and_then(|()| if keys.insert(shard.key()) { Ok(()) } else { Err(twice()) });
         rule.map_err(|rule| CheckpointError::Record {
             path: self.path().join(file),

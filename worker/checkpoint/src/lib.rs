@@ -21,7 +21,7 @@ mod state;
 mod tensor_file;
 
 pub use checkpoint::Checkpoint;
-pub use draft::{Draft, Shard};
+pub use draft::{Draft, Elements, Shard};
 pub use error::{CheckpointError, Rule};
 pub use folder::{Newest, newest_whole, prune};
 pub use part::Part;

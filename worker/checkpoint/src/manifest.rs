@@ -1,6 +1,7 @@
 //! `manifest.json`: what a checkpoint holds and where, with a checksum of itself as its last entry.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -60,7 +61,7 @@ impl Manifest {
         let path = folder.join(NAME);
         let text = serde_json::to_string(self).expect("numbers, texts and lists make JSON");
         let open = text.strip_suffix('}').expect("a JSON object ends so");
-        disk::write(&path, [sealed(open).as_bytes()])
+        disk::write(&path, |file| file.write_all(sealed(open).as_bytes()))
     }
 
     pub(crate) fn read(folder: &Path) -> Result<Self, CheckpointError> {

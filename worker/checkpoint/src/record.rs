@@ -15,6 +15,8 @@ pub enum RecordKind {
     Moment1,
     /// The optimizer's second moment.
     Moment2,
+    /// The moving average of the master weight.
+    Ema,
     /// A gate's bias, which balances loads and has no gradient.
     Bias,
     /// The scales of the FP8 blocks that a weight came as, so that it can go as the same bytes; training drops them.
@@ -27,6 +29,7 @@ impl fmt::Display for RecordKind {
             Self::Weight => "weight",
             Self::Moment1 => "moment1",
             Self::Moment2 => "moment2",
+            Self::Ema => "ema",
             Self::Bias => "bias",
             Self::Scale => "scale",
         })

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -36,25 +37,26 @@ pub(crate) fn write(
     let mut order: Vec<(String, usize)> = shards.iter().enumerate().map(|(i, shard)| (shard.key(), i)).collect();
     order.sort_by_cached_key(|(key, i)| (usize::MAX - shards[*i].dtype.size(), key.clone()));
     let header = header(&path, &order, shards)?;
-    let blocks = order.iter().map(|&(_, i)| shards[i].bytes);
-    disk::write(&path, std::iter::once(header.as_slice()).chain(blocks))?;
-
     let mut at = header.len() as u64;
-    let mut offsets = vec![0; shards.len()];
-    for &(_, i) in &order {
-        offsets[i] = at;
-        at += shards[i].bytes.len() as u64;
-    }
-    let piece = |(shard, offset): (&Shard<'_>, u64)| Piece {
-        range: shard.range.to_vec(),
-        file: name.clone(),
-        offset,
-        length: shard.bytes.len() as u64,
-        checksum: checksum(shard.bytes),
-    };
-    let pieces = shards.iter().zip(offsets).map(piece).collect();
+    let mut pieces: Vec<Piece> = shards.iter().map(|shard| unwritten(&name, shard)).collect();
+    disk::write(&path, |file| {
+        file.write_all(&header)?;
+        for &(_, i) in &order {
+            let bytes = shards[i].bytes.bytes();
+            assert_eq!(bytes.len() as u64, shards[i].bytes.n_bytes(), "there are as many bytes as was said before");
+            file.write_all(&bytes)?;
+            (pieces[i].offset, pieces[i].length, pieces[i].checksum) = (at, bytes.len() as u64, checksum(&bytes));
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    })?;
     let header_checksum = checksum(&header);
     Ok((FileEntry { name, length: at, header_length: header.len() as u64, header_checksum }, pieces))
+}
+
+/// Where it lies and what its checksum is, writing will show.
+fn unwritten(file: &str, shard: &Shard<'_>) -> Piece {
+    Piece { range: shard.range.to_vec(), file: file.to_owned(), offset: 0, length: 0, checksum: String::new() }
 }
 
 fn header(path: &Path, order: &[(String, usize)], shards: &[Shard<'_>]) -> Result<Vec<u8>, CheckpointError> {
@@ -63,7 +65,7 @@ fn header(path: &Path, order: &[(String, usize)], shards: &[Shard<'_>]) -> Resul
     for (key, i) in order {
         let shard = &shards[*i];
         let shape = shard.range.iter().map(|range| (range.end - range.start) as usize).collect();
-        let data_offsets = (at, at + shard.bytes.len());
+        let data_offsets = (at, at + shard.bytes.n_bytes() as usize);
         at = data_offsets.1;
         infos.push((key.clone(), TensorInfo { dtype: stored(shard.dtype), shape, data_offsets }));
     }

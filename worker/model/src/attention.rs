@@ -2,6 +2,8 @@
 
 mod absorbed;
 
+use std::rc::Rc;
+
 use ds_arch::{AttentionConfig, ModelConfig};
 use ds_kernels::fused::widens;
 use tch::{Kind, Tensor};
@@ -9,7 +11,7 @@ use tch::{Kind, Tensor};
 use crate::norm::rms_norm;
 use crate::parameters::Store;
 use crate::rope::Rope;
-use crate::tape::Leaf;
+use crate::tape::{Leaf, Tape, Value};
 use crate::{ModelError, Products};
 
 /// Epsilon of the norms of compressed queries, keys and values, whatever the model's other norms have: released code
@@ -41,28 +43,69 @@ impl Attention {
         names.map(|name| store.leaf(&format!("{}.{name}.weight", self.base))).collect()
     }
 
-    /// h + attention of its norm; `[b, t, d]` to `[b, t, d]`.
-    pub(crate) fn forward(&self, h: &Tensor, leaves: &[Leaf], rope: &Rope) -> Result<Tensor, ModelError> {
-        let w: Vec<&Tensor> = leaves.iter().map(|leaf| &leaf.tensor).collect();
-        let x = rms_norm(h, w[0], self.eps)?;
-        let q = self.query(&x, &w[5..], rope)?;
-        let (k, v) = self.key_value(&x, &w[1..4], rope)?;
-        let scale = f64::from(self.config.qk_dim()).powf(-0.5) * self.config.rope.logit_scale();
-        let o = attend(&q, &k, &v, scale);
-        let (b, t, _) = h.size3().expect("a stream is sequences × tokens × width");
-        let width = i64::from(self.config.n_heads * self.config.v_head_dim);
-        let o = o.narrow(-1, 0, self.config.v_head_dim.into()).transpose(1, 2).reshape([b, t, width]);
-        Ok(h + self.products.linear(&o, w[4])?)
+    /// h + attention of its norm; `[b, t, d]` to `[b, t, d]`. Norms and up-projections are cheap to run again.
+    pub(crate) fn forward(
+        self: &Rc<Self>,
+        tape: &mut Tape,
+        store: &Store,
+        h: &(Value, Tensor),
+        rope: &Rc<Rope>,
+    ) -> Result<(Value, Tensor), ModelError> {
+        let mut leaves = self.leaves(store);
+        let mut query = leaves.split_off(5);
+        let [norm, down, latent_norm, up, out] =
+            <[Leaf; 5]>::try_from(leaves).map_err(|_| ()).expect("attention has five weights besides the query's");
+        let (eps, products) = (self.eps, self.products);
+        let [x] = tape.cheap(&[h], vec![norm], move |inputs, w| Ok([rms_norm(&inputs[0], &w[0].tensor, eps)?]))?;
+        let project = |inputs: &[Tensor], w: &[Leaf]| Ok([products.linear(&inputs[0], &w[0].tensor)?]);
+        let [compressed] = tape.graph(&[&x], vec![down], project)?;
+        // The query's latent, or what the one projection reads.
+        let source = if query.len() == 1 {
+            (x.0, x.1.shallow_clone())
+        } else {
+            let [latent] = tape.graph(&[&x], vec![query.remove(0)], project)?;
+            latent
+        };
+        let (this, rope) = (self.clone(), rope.clone());
+        let leaves = [latent_norm, up].into_iter().chain(query).collect();
+        let [q, k, v] = tape.cheap(&[&compressed, &source], leaves, move |inputs, w| {
+            let w: Vec<&Tensor> = w.iter().map(|leaf| &leaf.tensor).collect();
+            let q = this.expand_query(&inputs[1], &w[2..], &rope)?;
+            let (k, v) = this.expand(&inputs[0], w[0], w[1], &rope)?;
+            Ok([q, k, v].map(widened))
+        })?;
+        let [h] = tape.graph(&[h, &q, &k, &v], vec![out], |inputs, w| {
+            let [h, q, k, v] = inputs else { unreachable!("there are four inputs") };
+            Ok([h + self.attended(q, k, v, &w[0].tensor, h.kind())?])
+        })?;
+        Ok(h)
     }
 
-    /// `[b, heads, t, qk]`.
+    /// The output's projection of causal attention; `[b, heads, t, width]` each, to `[b, t, d]`.
+    fn attended(&self, q: &Tensor, k: &Tensor, v: &Tensor, out: &Tensor, kind: Kind) -> Result<Tensor, ModelError> {
+        let scale = f64::from(self.config.qk_dim()).powf(-0.5) * self.config.rope.logit_scale();
+        let o = Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, true, scale, false).to_kind(kind);
+        let (b, _, t, _) = o.size4().expect("attention is sequences × heads × tokens × width");
+        let width = i64::from(self.config.n_heads * self.config.v_head_dim);
+        let o = o.narrow(-1, 0, self.config.v_head_dim.into()).transpose(1, 2).reshape([b, t, width]);
+        self.products.linear(&o, out)
+    }
+
+    /// Queries from the stream's norm, for decoding; `[b, heads, t, qk]`.
     fn query(&self, x: &Tensor, w: &[&Tensor], rope: &Rope) -> Result<Tensor, ModelError> {
-        let q = match w {
-            [a, norm, b] => {
-                let latent = rms_norm(&self.products.linear(x, a)?, norm, LATENT_EPS)?;
-                self.products.linear(&latent, b)?
+        match w {
+            [down, others @ ..] if !others.is_empty() => {
+                self.expand_query(&self.products.linear(x, down)?, others, rope)
             }
-            [direct] => self.products.linear(x, direct)?,
+            direct => self.expand_query(x, direct, rope),
+        }
+    }
+
+    /// `[b, heads, t, qk]` from the latent, or from what the one projection reads.
+    fn expand_query(&self, source: &Tensor, w: &[&Tensor], rope: &Rope) -> Result<Tensor, ModelError> {
+        let q = match w {
+            [norm, up] => self.products.linear(&rms_norm(source, norm, LATENT_EPS)?, up)?,
+            [direct] => self.products.linear(source, direct)?,
             _ => unreachable!("a query has one projection or a compressed one"),
         };
         let c = &self.config;
@@ -71,16 +114,21 @@ impl Attention {
         Ok(Tensor::cat(&[&parts[0], &rope.rotate(&parts[1])], -1).transpose(1, 2))
     }
 
-    /// `[b, heads, t, qk]` and `[b, heads, t, qk]`: values are padded with zeros to the width of keys, for which
-    /// LibTorch has a fused kernel.
-    fn key_value(&self, x: &Tensor, w: &[&Tensor], rope: &Rope) -> Result<(Tensor, Tensor), ModelError> {
-        let [a, norm, b] = w else { unreachable!("keys and values have three weights") };
+    /// Keys and values of the latent with the shared key behind it, `[b, heads, t, qk]` both: values are padded with
+    /// zeros to the width of keys, for which LibTorch has a fused kernel.
+    fn expand(
+        &self,
+        compressed: &Tensor,
+        norm: &Tensor,
+        up: &Tensor,
+        rope: &Rope,
+    ) -> Result<(Tensor, Tensor), ModelError> {
         let c = &self.config;
         let (rank, rope_dim, nope) = (i64::from(c.kv_lora_rank), i64::from(c.qk_rope_dim), i64::from(c.qk_nope_dim));
-        let parts = self.products.linear(x, a)?.split_with_sizes([rank, rope_dim], -1);
+        let parts = compressed.split_with_sizes([rank, rope_dim], -1);
         let position = rope.rotate(&parts[1].unsqueeze(2));
         let latent = rms_norm(&parts[0], norm, LATENT_EPS)?;
-        let up = self.heads(&self.products.linear(&latent, b)?, c.qk_nope_dim + c.v_head_dim);
+        let up = self.heads(&self.products.linear(&latent, up)?, c.qk_nope_dim + c.v_head_dim);
         let up = up.split_with_sizes([nope, i64::from(c.v_head_dim)], -1);
         let mut shared = position.size();
         shared[2] = c.n_heads.into();
@@ -97,14 +145,7 @@ impl Attention {
     }
 }
 
-/// Causal attention, `[b, heads, t, width]` each.
-fn attend(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Tensor {
-    let attend = |q: &Tensor, k: &Tensor, v: &Tensor| {
-        Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, true, scale, false)
-    };
-    if !widens(q) {
-        return attend(q, k, v);
-    }
-    let [q, k, v] = [q, k, v].map(|x| x.to_kind(Kind::Float));
-    attend(&q, &k, &v).to_kind(Kind::BFloat16)
+/// In the format that attention is computed in.
+fn widened(x: Tensor) -> Tensor {
+    if widens(&x) { x.to_kind(Kind::Float) } else { x }
 }

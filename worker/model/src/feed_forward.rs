@@ -21,7 +21,7 @@ pub(crate) fn feed_forward(
         }
         Products::Fp8(_) => {
             let both = both_halves(x, gate_up, products)?;
-            products.linear(&(both[0].silu() * &both[1]), down)
+            products.linear(&fused::swiglu(&both[0], &both[1])?, down)
         }
     }
 }

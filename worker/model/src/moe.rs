@@ -80,13 +80,19 @@ impl Moe {
         counts: &Tensor,
         exchange: &dyn ExpertExchange,
     ) -> Result<MoeForward, ModelError> {
-        let mut chosen = None;
-        let [x, weights, of_sequences, of_all] = tape.graph(&[h], self.gate_leaves(store), |inputs, leaves| {
-            let x = rms_norm(&inputs[0], &leaves[0].tensor, self.eps)?.view([-1, self.hidden]);
-            let gate = choose(&self.config, &x, &leaves[1].tensor, &self.bias, self.choice);
+        let [norm, gate] = self.gate_leaves(store);
+        let (eps, hidden, wide) = (self.eps, self.hidden, self.bias.kind());
+        let [x, widened] = tape.cheap(&[h], vec![norm], move |inputs, w| {
+            let x = rms_norm(&inputs[0], &w[0].tensor, eps)?.view([-1, hidden]);
+            let widened = x.to_kind(wide);
+            Ok([x, widened])
+        })?;
+        let (n_sequences, mut chosen) = (h.1.size()[0], None);
+        let [weights, of_sequences, of_all] = tape.graph(&[&widened], vec![gate], |inputs, leaves| {
+            let gate = choose(&self.config, &inputs[0], &leaves[0].tensor, &self.bias, self.choice);
             let choices = unbiased_choices(&self.config, &gate.scores);
             let balance = |b| balance(&self.config, &gate.scores, &choices, b);
-            let outputs = [x, gate.weights.shallow_clone(), balance(inputs[0].size()[0]), balance(1)];
+            let outputs = [gate.weights.shallow_clone(), balance(n_sequences), balance(1)];
             chosen = Some(gate);
             Ok(outputs)
         })?;
@@ -206,9 +212,9 @@ impl Moe {
             .collect()
     }
 
-    fn gate_leaves(&self, store: &Store) -> Vec<Leaf> {
-        let names = ["post_attention_layernorm", "mlp.gate"];
-        names.iter().map(|name| store.leaf(&format!("{}.{name}.weight", self.base))).collect()
+    /// Of the norm before the gate, and of the gate.
+    fn gate_leaves(&self, store: &Store) -> [Leaf; 2] {
+        ["post_attention_layernorm", "mlp.gate"].map(|name| store.leaf(&format!("{}.{name}.weight", self.base)))
     }
 }
 

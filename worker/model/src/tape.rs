@@ -1,14 +1,20 @@
 //! What a forward pass did, phase by phase, so that backward can walk it in reverse. A value is the output of one phase
 //! and the input of later ones; gradients of a value add up over its uses.
+//!
+//! A cheap phase may run again in backward: its outputs, which later phases save, give their bytes back once nothing
+//! reads them any more ([`Tape::let_go`]), and share those of the second run before backward needs them (Megatron-LM
+//! does so and calls it checkpointing without output).
 
-use ds_kernels::backward;
-use tch::Tensor;
+use std::collections::HashMap;
+
+use ds_kernels::{backward, refill, release};
+use tch::{Tensor, no_grad};
 
 use crate::parameters::Gradients;
 use crate::{ExpertExchange, ModelError};
 
 /// A tensor between phases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Value(usize);
 
 /// A parameter inside a phase: its tensor as a leaf, and where its gradient goes.
@@ -28,9 +34,14 @@ pub(crate) struct Walk<'a> {
 /// The gradient of a phase's input, given that of its output.
 pub(crate) type Reverse = Box<dyn FnOnce(Tensor, &mut Walk<'_>) -> Result<Tensor, ModelError>>;
 
+/// A phase that can run a second time.
+type Again = Box<dyn Fn(&[Tensor], &[Leaf]) -> Result<Vec<Tensor>, ModelError>>;
+
 enum Phase {
     /// Autograd knows its derivative.
     Graph { inputs: Vec<(Value, Tensor)>, leaves: Vec<Leaf>, outputs: Vec<(Value, Tensor)> },
+    /// Likewise, once it has run again; nothing between its inputs and its outputs is kept.
+    Again { inputs: Vec<(Value, Tensor)>, leaves: Vec<Leaf>, outputs: Vec<(Value, Tensor)>, run: Again },
     /// Its derivative is written by hand: one input, one output.
     Written { input: Value, output: Value, reverse: Reverse },
 }
@@ -42,12 +53,23 @@ pub(crate) struct Tape {
     n_values: usize,
     /// Nothing is remembered.
     forgets: bool,
+    /// Cheap phases run again.
+    recomputes: bool,
+    /// The phase that made a value, where it runs again.
+    makers: HashMap<Value, usize>,
+    /// Phases from here on have not let go.
+    n_let_go: usize,
 }
 
 impl Tape {
     /// For a pass that nobody will walk back.
     pub(crate) fn forgetful() -> Self {
         Self { forgets: true, ..Self::default() }
+    }
+
+    /// For a pass whose cheap phases run again in backward.
+    pub(crate) fn recomputing() -> Self {
+        Self { recomputes: true, ..Self::default() }
     }
 
     /// A value from outside.
@@ -74,6 +96,38 @@ impl Tape {
         Ok(outputs.map(|(value, t)| (value, t.detach())))
     }
 
+    /// [`Tape::graph`] for a phase that costs little. Where the tape recomputes, it runs once more in backward, on the
+    /// same inputs; no output may share the memory of an input.
+    pub(crate) fn cheap<const N: usize>(
+        &mut self,
+        inputs: &[&(Value, Tensor)],
+        leaves: Vec<Leaf>,
+        phase: impl Fn(&[Tensor], &[Leaf]) -> Result<[Tensor; N], ModelError> + 'static,
+    ) -> Result<[(Value, Tensor); N], ModelError> {
+        if self.forgets || !self.recomputes {
+            return self.graph(inputs, leaves, phase);
+        }
+        let inputs: Vec<(Value, Tensor)> = inputs.iter().map(|(value, t)| (*value, t.shallow_clone())).collect();
+        let given: Vec<Tensor> = inputs.iter().map(|(_, t)| t.shallow_clone()).collect();
+        let outputs = no_grad(|| phase(&given, &leaves))?.map(|output| (self.value(), output));
+        let kept: Vec<_> = outputs.iter().map(|(value, t)| (*value, t.shallow_clone())).collect();
+        self.makers.extend(kept.iter().map(|(value, _)| (*value, self.phases.len())));
+        let run: Again = Box::new(move |inputs, leaves| Ok(phase(inputs, leaves)?.into()));
+        self.phases.push(Phase::Again { inputs, leaves, outputs: kept, run });
+        Ok(outputs)
+    }
+
+    /// Frees the bytes of what cheap phases have given so far: forward reads it no more.
+    pub(crate) fn let_go(&mut self) -> Result<(), ModelError> {
+        for phase in &self.phases[self.n_let_go..] {
+            if let Phase::Again { outputs, .. } = phase {
+                outputs.iter().try_for_each(|(_, output)| release(output))?;
+            }
+        }
+        self.n_let_go = self.phases.len();
+        Ok(())
+    }
+
     /// Notes a phase that autograd does not see (rows that moved, experts), and how gradients pass it.
     pub(crate) fn written(&mut self, input: Value, output: Tensor, reverse: Reverse) -> (Value, Tensor) {
         let value = self.value();
@@ -85,7 +139,7 @@ impl Tape {
 
     /// Walks back from the gradients `seeds`; parameters' gradients add up in `gradients`, that of `wanted` is returned.
     pub(crate) fn backward(
-        self,
+        mut self,
         seeds: Vec<(Value, Tensor)>,
         wanted: Option<Value>,
         gradients: &mut Gradients,
@@ -96,11 +150,13 @@ impl Tape {
         for (value, seed) in seeds {
             add(&mut sums, value, seed);
         }
-        for phase in self.phases.into_iter().rev() {
-            match phase {
+        while let Some(last) = self.phases.len().checked_sub(1) {
+            self.prepare(last)?;
+            match self.phases.pop().expect("it is the last") {
                 Phase::Graph { inputs, leaves, outputs } => {
                     backward_graph(&inputs, &leaves, &outputs, &mut sums, walk.gradients)?;
                 }
+                Phase::Again { .. } => unreachable!("it has run again"),
                 Phase::Written { input, output, reverse } => {
                     // None where the weights of all losses behind it are zero, which all ranks agree about.
                     if let Some(gradient) = sums[output.0].take() {
@@ -112,9 +168,45 @@ impl Tape {
         Ok(wanted.and_then(|value| sums[value.0].take()))
     }
 
+    /// Makes a phase ready for its backward: what cheap phases gave it is there again, and if it is one, it runs again
+    /// and has a graph.
+    fn prepare(&mut self, place: usize) -> Result<(), ModelError> {
+        for value in self.phases[place].inputs() {
+            if let Some(&maker) = self.makers.get(&value) {
+                self.prepare(maker)?;
+            }
+        }
+        let nothing = Phase::Graph { inputs: Vec::new(), leaves: Vec::new(), outputs: Vec::new() };
+        let (inputs, leaves, outputs, run) = match std::mem::replace(&mut self.phases[place], nothing) {
+            Phase::Again { inputs, leaves, outputs, run } => (inputs, leaves, outputs, run),
+            ready => {
+                self.phases[place] = ready;
+                return Ok(());
+            }
+        };
+        let cut: Vec<Tensor> = inputs.iter().map(|(_, t)| self.leaf(t)).collect();
+        let fresh = run(&cut, &leaves)?;
+        for ((_, output), fresh) in outputs.iter().zip(&fresh) {
+            refill(output, &fresh.detach())?;
+        }
+        let outputs = outputs.iter().map(|(value, _)| *value).zip(fresh).collect();
+        let inputs = inputs.iter().map(|(value, _)| *value).zip(cut).collect();
+        self.phases[place] = Phase::Graph { inputs, leaves, outputs };
+        Ok(())
+    }
+
     fn leaf(&self, tensor: &Tensor) -> Tensor {
         let is_real = tensor.is_floating_point() && !self.forgets;
         if is_real { tensor.detach().set_requires_grad(true) } else { tensor.shallow_clone() }
+    }
+}
+
+impl Phase {
+    fn inputs(&self) -> Vec<Value> {
+        match self {
+            Self::Graph { inputs, .. } | Self::Again { inputs, .. } => inputs.iter().map(|(value, _)| *value).collect(),
+            Self::Written { input, .. } => vec![*input],
+        }
     }
 }
 

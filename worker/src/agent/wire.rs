@@ -56,6 +56,7 @@ pub(super) fn report(report: Report) -> ToCoordinator {
         Report::Ready { resumed_step } => Wire::Ready(v1::RankReady { resumed_step }),
         Report::Step(metrics) => Wire::Step(metrics.into()),
         Report::Evaluation(evaluation) => Wire::Evaluation(evaluation.into()),
+        Report::Memory { peak_bytes } => Wire::Memory(v1::RankMemory { peak_bytes }),
         Report::Checkpoint { step, folder, seconds } => Wire::Checkpoint(v1::CheckpointSaved { step, folder, seconds }),
     })
 }

@@ -64,6 +64,11 @@ pub enum Report {
     Step(StepMetrics),
     /// Of the held-out data; from rank 0 only.
     Evaluation(Evaluation),
+    /// The most memory that this rank has needed beyond what it had before it made its model; at its end.
+    Memory {
+        /// Of the host; anonymous.
+        peak_bytes: u64,
+    },
     /// A whole checkpoint lies on disk; from rank 0 only.
     Checkpoint {
         /// Updates that it holds.

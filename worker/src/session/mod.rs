@@ -8,6 +8,7 @@ use ds_plan::{JobPlan, RankId};
 use crate::agent::{Configure, Failure, Order, RankLink, Report, SessionEnd};
 use crate::comm::{Endpoint, Listener};
 use crate::error::RankError;
+use crate::memory::MemoryWatch;
 use crate::step::now;
 use crate::trainer::{Setup, Trainer};
 
@@ -29,6 +30,8 @@ pub fn run(link: RankLink) -> SessionEnd {
 /// True when it was stopped before its last step. `step` always holds the updates done.
 fn train(link: &RankLink, step: &mut u64) -> Result<bool, RankError> {
     let (plan, endpoint, setup) = join(link)?;
+    let memory = MemoryWatch::start();
+    ds_kernels::reuse_blocks();
     let mut trainer = Trainer::new(&plan, RankId(link.rank()), &endpoint, setup)?;
     *step = trainer.n_updates();
     link.report(Report::Ready { resumed_step: *step });
@@ -53,6 +56,9 @@ fn train(link: &RankLink, step: &mut u64) -> Result<bool, RankError> {
         link.wait_connected()?;
     }
     trainer.leave()?;
+    if let Some(memory) = memory {
+        link.report(Report::Memory { peak_bytes: memory.peak() });
+    }
     endpoint.close();
     Ok(*step < n_steps)
 }

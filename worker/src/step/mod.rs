@@ -1,6 +1,7 @@
 //! The parts of one optimizer update on one rank.
 
 mod batches;
+mod ema;
 mod executor;
 mod ledger;
 mod norm;
@@ -9,6 +10,7 @@ mod reduce;
 mod statistics;
 
 pub use batches::{Batches, Cut, n_targets};
+pub use ema::Ema;
 pub use executor::Executor;
 pub use ledger::{Cause, Ledger, now};
 pub use norm::{NormError, NormShare, clip};

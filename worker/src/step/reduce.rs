@@ -1,14 +1,18 @@
 //! Gradients of the whole batch: copies of a shared parameter are summed over their stages, dense gradients over all
 //! data ranks, expert gradients over the replicas of the expert. Sums run in rank order, so they are deterministic.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use tch::{Tensor, no_grad};
 
 use crate::comm::{CommError, Group, Pending, ReduceOp};
 
-/// Elements that travel as one message: 32 MiB in FP32, large enough to hide latency, small enough to bound the copy.
+/// Elements that travel as one message: 32 MiB in FP32, large enough to hide latency, small enough to bound the copy. A
+/// larger tensor travels alone.
 const BUCKET_ELEMENTS: usize = 8 << 20;
+/// Buckets on their way: one is summed while the next is sent.
+const BUCKETS_ON_THEIR_WAY: usize = 2;
 
 /// Sums `gradients` over `group`, in place.
 ///
@@ -18,12 +22,18 @@ pub fn sum_over(group: &Group, gradients: &[Tensor], deadline: Instant) -> Resul
     if group.size() == 1 {
         return Ok(());
     }
-    let started: Vec<(&[Tensor], Pending<Tensor>)> =
-        buckets(gradients).into_iter().map(|bucket| (bucket, group.all_reduce(&flat(bucket), ReduceOp::Sum))).collect();
-    for (bucket, pending) in started {
+    let mut started: VecDeque<(&[Tensor], Pending<Tensor>)> = VecDeque::new();
+    let finish = |(bucket, pending): (&[Tensor], Pending<Tensor>)| -> Result<(), CommError> {
         unflatten(&pending.wait(deadline)?, bucket);
+        Ok(())
+    };
+    for bucket in buckets(gradients) {
+        if started.len() == BUCKETS_ON_THEIR_WAY {
+            started.pop_front().map_or(Ok(()), finish)?;
+        }
+        started.push_back((bucket, group.all_reduce(&flat(bucket), ReduceOp::Sum)));
     }
-    Ok(())
+    started.into_iter().try_for_each(finish)
 }
 
 /// Sums one parameter's gradient over the stages that hold a copy; `holders` are indices in the pipeline group. The
@@ -59,7 +69,7 @@ fn buckets(gradients: &[Tensor]) -> Vec<&[Tensor]> {
     let mut cuts = Vec::new();
     let (mut start, mut elements) = (0, 0);
     for (i, gradient) in gradients.iter().enumerate() {
-        if elements >= BUCKET_ELEMENTS {
+        if start < i && elements + gradient.numel() > BUCKET_ELEMENTS {
             cuts.push(&gradients[start..i]);
             (start, elements) = (i, 0);
         }

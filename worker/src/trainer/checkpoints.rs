@@ -4,19 +4,20 @@
 //! Protocol: rank 0 creates the draft; barrier; every rank writes its file; the parts are gathered; rank 0 commits;
 //! everybody learns how that went.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ds_arch::gate_bias_name;
-use ds_checkpoint::{Checkpoint, Draft, Dtype, Part, RecordKind, Shard, TrainState};
+use ds_checkpoint::{Checkpoint, Draft, Dtype, Elements, Part, RecordKind, Shard, TrainState};
 use ds_model::StageModel;
 use ds_plan::Writes;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::comm::Group;
 use crate::error::RankError;
-use crate::step::Optimizer;
+use crate::step::{Ema, Optimizer};
 
 /// The logical names of what a rank writes.
 pub(super) fn names(writes: Writes) -> HashSet<String> {
@@ -38,6 +39,7 @@ impl Checkpoints {
         &self,
         model: &StageModel,
         optimizer: &Optimizer,
+        ema: Option<&Ema>,
         state: &TrainState,
         world: &Group,
         deadline: Instant,
@@ -49,7 +51,7 @@ impl Checkpoints {
         .and_then(|()| Ok(Draft::create(&self.folder, state.step)?))?;
         let mut part = None;
         agree(world, deadline, || {
-            part = Some(self.write(&draft, world.index() as u32, model, optimizer)?);
+            part = Some(self.write(&draft, world.index() as u32, self.tensors(model, optimizer, ema))?);
             Ok(())
         })?;
         let part = part.expect("written above").to_bytes();
@@ -66,9 +68,7 @@ impl Checkpoints {
         Ok(folder)
     }
 
-    fn write(&self, draft: &Draft, writer: u32, model: &StageModel, optimizer: &Optimizer) -> Result<Part, RankError> {
-        let tensors = self.tensors(model, optimizer);
-        let bytes: Vec<Vec<u8>> = tensors.iter().map(|t| to_bytes(&t.values)).collect();
+    fn write(&self, draft: &Draft, writer: u32, tensors: Vec<Named>) -> Result<Part, RankError> {
         let shapes: Vec<Vec<u64>> =
             tensors.iter().map(|t| t.values.size().iter().map(|&d| d as u64).collect()).collect();
         let ranges: Vec<Vec<_>> = shapes.iter().map(|shape| shape.iter().map(|&d| 0..d).collect()).collect();
@@ -81,22 +81,23 @@ impl Checkpoints {
                 dtype: dtype(t.values.kind()),
                 shape: &shapes[i],
                 range: &ranges[i],
-                bytes: &bytes[i],
+                bytes: t,
             })
             .collect();
         Ok(draft.write(writer, &shards)?)
     }
 
-    fn tensors(&self, model: &StageModel, optimizer: &Optimizer) -> Vec<Named> {
+    fn tensors(&self, model: &StageModel, optimizer: &Optimizer, ema: Option<&Ema>) -> Vec<Named> {
         let mut named = Vec::new();
-        let kinds = [
+        let mut kinds = vec![
             (RecordKind::Weight, optimizer.masters()),
             (RecordKind::Moment1, optimizer.moments1()),
             (RecordKind::Moment2, optimizer.moments2()),
         ];
+        kinds.extend(ema.map(|ema| (RecordKind::Ema, ema.averages())));
         for (i, parameter) in model.parameters().iter().enumerate() {
             for logical in parameter.logical.iter().filter(|logical| self.writes.contains(&logical.name)) {
-                for (kind, tensors) in kinds {
+                for &(kind, tensors) in &kinds {
                     let values = row(&tensors[i], logical.index);
                     named.push(Named { name: logical.name.clone(), kind, values });
                 }
@@ -112,10 +113,24 @@ impl Checkpoints {
     }
 }
 
+#[derive(Debug)]
 struct Named {
     name: String,
     kind: RecordKind,
     values: Tensor,
+}
+
+impl Elements for Named {
+    fn n_bytes(&self) -> u64 {
+        (self.values.numel() * self.values.kind().elt_size_in_bytes()) as u64
+    }
+
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        let values = self.values.to_device(Device::Cpu).contiguous();
+        let mut bytes = vec![0; self.n_bytes() as usize];
+        values.copy_data_u8(&mut bytes, values.numel());
+        Cow::Owned(bytes)
+    }
 }
 
 /// Loads what this rank holds. Weights and biases always; moments too unless the run starts afresh from the weights.
@@ -143,6 +158,19 @@ pub(super) fn load(
     let n_updates = if moments { checkpoint.state().step } else { 0 };
     optimizer.restored(model, n_updates);
     Ok(())
+}
+
+/// Loads the averages that a run has kept; true if it has kept any.
+pub(super) fn load_ema(checkpoint: &Checkpoint, model: &StageModel, ema: &Ema) -> Result<bool, RankError> {
+    if !checkpoint.records().iter().any(|record| record.kind == RecordKind::Ema) {
+        return Ok(false);
+    }
+    for (parameter, average) in model.parameters().iter().zip(ema.averages()) {
+        for logical in &parameter.logical {
+            read_into(checkpoint, &logical.name, RecordKind::Ema, &row(average, logical.index))?;
+        }
+    }
+    Ok(true)
 }
 
 /// Reads a whole tensor into another of its shape, whatever the number formats of both are.
@@ -177,13 +205,6 @@ fn agree(world: &Group, deadline: Instant, work: impl FnOnce() -> Result<(), Ran
 /// A row of a tensor, or all of it, over the same memory.
 pub(crate) fn row(tensor: &Tensor, index: Option<i64>) -> Tensor {
     index.map_or_else(|| tensor.shallow_clone(), |i| tensor.get(i)).detach()
-}
-
-fn to_bytes(values: &Tensor) -> Vec<u8> {
-    let values = values.to_device(Device::Cpu).contiguous();
-    let mut bytes = vec![0; values.numel() * values.kind().elt_size_in_bytes()];
-    values.copy_data_u8(&mut bytes, values.numel());
-    bytes
 }
 
 fn dtype(kind: Kind) -> Dtype {

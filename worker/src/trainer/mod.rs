@@ -19,8 +19,8 @@ use crate::comm::{Endpoint, ReduceOp};
 use crate::error::RankError;
 use crate::exchange::CommExchange;
 use crate::step::{
-    Batches, Cause, Cut, Executor, Ledger, NormShare, Optimizer, Statistics, clip, maxvio, mean, n_targets, sum_over,
-    sum_over_holders,
+    Batches, Cause, Cut, Ema, Executor, Ledger, NormShare, Optimizer, Statistics, clip, maxvio, mean, n_targets,
+    sum_over, sum_over_holders,
 };
 use checkpoints::Checkpoints;
 
@@ -35,6 +35,7 @@ pub struct Trainer {
     model: StageModel,
     gradients: Gradients,
     optimizer: Optimizer,
+    ema: Option<Ema>,
     norm_share: NormShare,
     groups: Groups,
     exchange: CommExchange,
@@ -75,7 +76,7 @@ impl Trainer {
             keep: plan.spec().checkpoint.keep,
             writes: checkpoints::names(plan.writes(rank.rank)),
         };
-        let n_updates = setup::take_up_weights(&plan, &checkpoints, &model, &mut optimizer, &groups)?;
+        let (n_updates, ema) = setup::take_up_weights(&plan, &checkpoints, &model, &mut optimizer, &groups)?;
 
         let cut = Cut { sequence: phase.sequence, mtp_depth: plan.spec().model.mtp.depth, device };
         let (training, validation) = setup::open_tokens(&plan, &setup, cut)?;
@@ -90,6 +91,7 @@ impl Trainer {
             rank,
             model,
             optimizer,
+            ema,
             groups,
             batches,
             validation,
@@ -112,6 +114,17 @@ impl Trainer {
     /// Gradients of the last step, after sums and clipping; aligned with the model's parameters.
     pub fn gradients(&self) -> &[Tensor] {
         self.gradients.tensors()
+    }
+
+    /// Master weights, and their moving average where the job keeps one; aligned with the model's parameters.
+    ///
+    /// # Errors
+    /// When the last update could not be taken up.
+    pub fn weights_and_average(&self) -> Result<(&[Tensor], Option<&[Tensor]>), RankError> {
+        if let Some(ema) = &self.ema {
+            ema.settle()?;
+        }
+        Ok((self.optimizer.masters(), self.ema.as_ref().map(Ema::averages)))
     }
 
     /// One update. `stop` says that this rank was told to stop after it.
@@ -160,8 +173,11 @@ impl Trainer {
             spec_yaml: spec::to_yaml(self.plan.spec()),
             ..TrainState::default()
         };
+        if let Some(ema) = &self.ema {
+            ema.settle()?;
+        }
         let (world, deadline) = (&self.groups.world, self.groups.deadline());
-        self.checkpoints.save(&self.model, &self.optimizer, &state, world, deadline)
+        self.checkpoints.save(&self.model, &self.optimizer, self.ema.as_ref(), &state, world, deadline)
     }
 
     /// Waits for all ranks, so that nobody closes the mesh while a peer still listens.
@@ -234,7 +250,11 @@ impl Trainer {
         if let Some(limit) = self.phase().clip {
             clip(self.gradients.tensors(), norm, limit);
         }
-        Ok(self.optimizer.step(&self.model, self.gradients.tensors(), rate)?)
+        if let Some(ema) = &self.ema {
+            ema.settle()?;
+        }
+        self.optimizer.step(&self.model, self.gradients.tensors(), rate)?;
+        Ok(self.ema.as_ref().map_or(Ok(()), Ema::follow)?)
     }
 
     fn update_biases(&self, all: &Statistics) {

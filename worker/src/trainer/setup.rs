@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use ds_data::{TokenFolder, TokenizerChoice, prepare};
 use ds_kernels::fp8::ScaleRule;
 use ds_model::{Precision, Products, StageModel, StagePart};
-use ds_plan::spec::{BalancePolicy, ComputeType, PrecisionSpec, ScaleType, TokenizerSpec};
+use ds_plan::spec::{BalancePolicy, ComputeType, PrecisionSpec, Recompute, ScaleType, TokenizerSpec};
 use ds_plan::{GroupKind, JobPlan, RankPlan};
 use tch::{Device, Kind};
 
 use super::checkpoints::{self, Checkpoints};
 use crate::comm::{Endpoint, Group};
 use crate::error::RankError;
-use crate::step::{Cut, Optimizer, now};
+use crate::step::{Cut, Ema, Optimizer, now};
 
 /// What a seat brings to a rank.
 #[derive(Clone, Debug)]
@@ -104,28 +104,39 @@ pub(crate) fn stage_model(plan: &JobPlan, rank: &RankPlan, device: Device) -> Re
     if spec.balance.policy == BalancePolicy::Forced {
         model.take_turns();
     }
+    if spec.parallel.recompute == Recompute::Norms {
+        model.recompute();
+    }
     Ok(model)
 }
 
 /// The newest whole checkpoint of the run, or where the spec says to start, or the initial weights as they are.
-/// Returns the updates that the weights have seen in this run.
+/// Returns the updates that the weights have seen in this run, and their moving average if there is to be one.
 pub(super) fn take_up_weights(
     plan: &JobPlan,
     checkpoints: &Checkpoints,
     model: &StageModel,
     optimizer: &mut Optimizer,
     groups: &Groups,
-) -> Result<u64, RankError> {
+) -> Result<(u64, Option<Ema>), RankError> {
+    let phase = &plan.spec().train[0];
+    let ema = |optimizer: &Optimizer| phase.ema.then(|| Ema::new(optimizer.masters(), phase.ema_decay)).transpose();
     if let Some(newest) = checkpoints::newest(&checkpoints.folder, &groups.world, groups.deadline())? {
         checkpoints::load(&newest, model, optimizer, true)?;
         tracing::info!("resumed at step {}", newest.state().step);
-        return Ok(newest.state().step);
+        let ema = ema(optimizer)?;
+        if let Some(ema) = &ema
+            && !checkpoints::load_ema(&newest, model, ema)?
+        {
+            tracing::warn!("no moving average was kept so far; it starts from the weights");
+        }
+        return Ok((newest.state().step, ema));
     }
     if let Some(start) = &plan.spec().checkpoint.start_from {
         checkpoints::load(&ds_checkpoint::Checkpoint::open(start)?, model, optimizer, false)?;
         tracing::info!("started from {}", start.display());
     }
-    Ok(0)
+    Ok((0, ema(optimizer)?))
 }
 
 /// Training and held-out tokens.

@@ -8,9 +8,14 @@ use super::state::Held;
 use super::widths::Widths;
 use crate::job::JobPlan;
 use crate::schedule::{Action, transfers};
+use crate::spec::DeviceKind;
 
-/// Gradients that are reduced at once, in bytes.
+/// Gradients that are reduced at once on GPUs, in bytes.
 const BUCKET_BYTES: u64 = 64 << 20;
+/// Likewise on cores, in elements (`worker/src/step/reduce.rs`).
+const BUCKET_ELEMENTS: u64 = 8 << 20;
+/// Two buckets on their way, each four times: put together, handed to the wire, as it came, and summed.
+const BUCKET_COPIES: u64 = 8;
 
 impl JobPlan {
     /// Rows that are sent and received by dispatch, and again by combine, of one layer, when this rank receives
@@ -29,9 +34,9 @@ impl JobPlan {
         at_once * (share + (imbalance * share as f64).ceil() as u64)
     }
 
-    /// One message of each kind to or from each stage at another coordinate; a bucket of gradients twice; with weights
-    /// divided, those of two places, one in use and one on its way.
-    pub(super) fn communication(&self, pipeline: u32, held: Held, gradients: u64, widths: Widths) -> u64 {
+    /// One message of each kind to or from each stage at another coordinate; buckets of gradients, as far as they are more
+    /// than what is gone by then; with weights divided, those of two places, one in use and one on its way.
+    pub(super) fn communication(&self, pipeline: u32, held: Held, gradients: u64, gone: u64, widths: Widths) -> u64 {
         let mut links = BTreeSet::new();
         for piece in self.actions(pipeline).iter().flat_map(|action| action.pieces()) {
             let transfer = transfers(piece, self.placement());
@@ -42,7 +47,11 @@ impl JobPlan {
         }
         let message = widths.kept.activation.total(self.microbatch_tokens() * u64::from(self.spec().model.hidden_size));
         let has_copies = self.grid().n_samplers() > 1;
-        let bucket = if has_copies { 2 * gradients.min(BUCKET_BYTES) } else { 0 };
+        let in_flight = match self.spec().cluster.device {
+            DeviceKind::Cpu => BUCKET_COPIES * gradients.min(BUCKET_ELEMENTS * widths.full),
+            DeviceKind::Cuda => 2 * gradients.min(BUCKET_BYTES),
+        };
+        let bucket = if has_copies { in_flight.saturating_sub(gone) } else { 0 };
         let gathered = if self.spec().parallel.zero == 3 { 2 * held.largest_place * widths.weight } else { 0 };
         links.len() as u64 * message.div_ceil(self.grid().n_tensor().into()) + bucket + gathered
     }

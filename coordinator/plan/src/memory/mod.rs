@@ -5,11 +5,13 @@
 //! - gradients: FP32, or FP64 in `f64`; moments: both, in `precision.moments`;
 //! - ZeRO divides master weights and moments (1), gradients (2) and weights (3) among the ranks of a pipeline
 //!   coordinate that hold the same: data x context for dense parameters, the replicas of the expert for experts;
-//! - activations: what backward needs of a microbatch ([`activations`]) over the microbatches that the schedule keeps
-//!   alive, at even load of the experts;
+//! - activations: what backward needs of a microbatch ([`activations`], and on cores [`cores`]) over the microbatches that
+//!   the schedule keeps alive, at even load of the experts;
 //! - recomputed: what backward computes again of one layer, while it needs it;
+//! - working: what the operation in progress has beside these when most is needed, on cores ([`cores`]);
 //! - exchange: buffers of dispatch and combine, of one layer, at a given imbalance ([`buffers`]);
-//! - communication: one message a link between stages, and a bucket of gradients twice;
+//! - communication: one message a link between stages, and buckets of gradients on their way; on cores these travel
+//!   when activations are gone, and count as far as they are more;
 //! - slack: a sixteenth of all that comes and goes, for what the allocator cannot use.
 //!
 //! Context ranks divide tokens. Tensor ranks divide matrices (not norms, gates and projections to latents) and, since
@@ -19,6 +21,7 @@
 
 mod activations;
 mod buffers;
+mod cores;
 mod elements;
 mod state;
 mod widths;
@@ -28,10 +31,11 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::grid::RankId;
-use crate::job::JobPlan;
+use crate::job::{JobPlan, Stage};
 use crate::report::bytes;
-use crate::schedule::peak_activations;
-use crate::spec::Recompute;
+use crate::schedule::{StageId, peak_activations};
+use crate::spec::{DeviceKind, Recompute};
+use cores::Needs;
 use widths::Widths;
 
 /// How many times its even share of tokens a rank can receive in one layer by the estimate. Groups of experts even out
@@ -56,6 +60,8 @@ pub struct MemoryEstimate {
     pub activations: u64,
     /// Of one layer, computed again for its backward.
     pub recomputed: u64,
+    /// Of the operation in progress when most is needed.
+    pub working: u64,
     /// Buffers of dispatch and combine.
     pub exchange: u64,
     /// Buffers between stages and of the reduction of gradients.
@@ -72,8 +78,13 @@ impl MemoryEstimate {
         self.terms().iter().map(|(_, n)| n).sum()
     }
 
+    /// All of it, where the device is the host.
+    pub fn of_cores(&self) -> u64 {
+        self.total() + self.host_ema
+    }
+
     /// Every term on the device with its name, in order.
-    pub fn terms(&self) -> [(&'static str, u64); 9] {
+    pub fn terms(&self) -> [(&'static str, u64); 10] {
         [
             ("weights", self.weights),
             ("master", self.master_weights),
@@ -81,6 +92,7 @@ impl MemoryEstimate {
             ("moments", self.moments),
             ("activations", self.activations),
             ("recomputed", self.recomputed),
+            ("working", self.working),
             ("exchange", self.exchange),
             ("communication", self.communication),
             ("slack", self.slack),
@@ -106,10 +118,12 @@ impl JobPlan {
         let widths = Widths::of(self.spec());
         let held = self.held_elements(pipeline);
         let state = self.state(held, widths);
-        let activations = self.activations(pipeline, widths);
-        let recomputed = self.recomputed(pipeline, widths);
+        let on_cores = self.on_cores(pipeline, widths);
+        let activations = self.activations(pipeline, widths, on_cores.as_deref());
+        let Needs { recomputed, work: working, .. } = self.beyond_kept(pipeline, widths, on_cores.as_deref());
         let exchange = self.exchange(pipeline, widths, imbalance);
-        let communication = self.communication(pipeline, held, state.gradients, widths);
+        let lets_go = on_cores.map_or(0, |_| activations + recomputed + working);
+        let communication = self.communication(pipeline, held, state.gradients, lets_go, widths);
         MemoryEstimate {
             weights: state.weights,
             master_weights: state.master_weights,
@@ -117,9 +131,10 @@ impl JobPlan {
             moments: state.moments,
             activations,
             recomputed,
+            working,
             exchange,
             communication,
-            slack: (activations + recomputed + exchange + communication) / SLACK_DIVISOR,
+            slack: (activations + recomputed + working + exchange + communication) / SLACK_DIVISOR,
             host_ema: state.host_ema,
         }
     }
@@ -141,22 +156,41 @@ impl JobPlan {
         self.microbatch_tokens().div_ceil(self.grid().n_tensor().into())
     }
 
-    fn activations(&self, pipeline: u32, widths: Widths) -> u64 {
+    /// What the stages of a coordinate need of a microbatch on cores, stage by stage; none where that is not known.
+    fn on_cores(&self, pipeline: u32, widths: Widths) -> Option<Vec<Needs>> {
+        let spec = self.spec();
+        if spec.cluster.device != DeviceKind::Cpu || !cores::are_known(spec) {
+            return None;
+        }
+        let n_local = u64::from(spec.model.moe.n_experts / self.grid().n_expert());
+        let blocks = |place| cores::blocks(spec, place, widths, n_local);
+        let needs = |stage: &Stage| {
+            let blocks: Vec<_> = stage.places().into_iter().flat_map(blocks).collect();
+            cores::needs(&blocks, spec.parallel.recompute, self.tokens_kept())
+        };
+        Some(self.stages_at(pipeline).iter().map(needs).collect())
+    }
+
+    fn activations(&self, pipeline: u32, widths: Widths, on_cores: Option<&[Needs]>) -> u64 {
         let recompute = self.spec().parallel.recompute;
         let saved = |place| activations::saved(self.spec(), place, widths, recompute, self.tokens_kept());
-        let of_stage = |stage: &crate::job::Stage| (stage.id, stage.places().into_iter().map(saved).sum());
-        let sizes: Vec<(crate::schedule::StageId, u64)> = self.stages_at(pipeline).iter().map(of_stage).collect();
+        let stages = self.stages_at(pipeline);
+        let size = |i: usize| on_cores.map_or_else(|| stages[i].places().into_iter().map(saved).sum(), |n| n[i].kept);
+        let sizes: Vec<(StageId, u64)> = stages.iter().enumerate().map(|(i, stage)| (stage.id, size(i))).collect();
         peak_activations(self.actions(pipeline), |piece| {
             sizes.iter().find(|(stage, _)| *stage == piece.stage).map_or(0, |(_, size)| *size)
         })
     }
 
-    /// The most that backward of one place computes again.
-    fn recomputed(&self, pipeline: u32, widths: Widths) -> u64 {
+    /// The most that backward of one place computes again, and on cores what the block in progress has besides.
+    fn beyond_kept(&self, pipeline: u32, widths: Widths, on_cores: Option<&[Needs]>) -> Needs {
+        if let Some(stages) = on_cores {
+            return stages.iter().copied().max_by_key(|needs| needs.recomputed + needs.work).unwrap_or_default();
+        }
         let saved = |place, recompute| activations::saved(self.spec(), place, widths, recompute, self.tokens_kept());
-        let places = self.stages_at(pipeline).iter().flat_map(crate::job::Stage::places);
+        let places = self.stages_at(pipeline).iter().flat_map(Stage::places);
         let again = |place| saved(place, Recompute::None) - saved(place, self.spec().parallel.recompute);
-        places.map(again).max().unwrap_or(0)
+        Needs { recomputed: places.map(again).max().unwrap_or(0), ..Needs::default() }
     }
 }
 

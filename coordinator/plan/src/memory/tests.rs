@@ -30,8 +30,10 @@ fn f64_doubles_every_term_of_f32() {
     job.precision.compute = ComputeType::F64;
     let double = of(&JobPlan::new(job).unwrap());
     for ((name, a), (_, b)) in single.terms().into_iter().zip(double.terms()) {
-        // The slack is rounded down.
-        assert!((2 * a).abs_diff(b) <= u64::from(name == "slack"), "{name} {a} {b}");
+        // Indices of rows and experts, which are kept too, stay as long as they are.
+        // Gradients on their way count beyond activations.
+        let has_indices = matches!(name, "activations" | "communication" | "slack");
+        assert!(b == 2 * a || has_indices && (17 * a..22 * a).contains(&(10 * b)), "{name} {a} {b}");
     }
 }
 

@@ -156,6 +156,8 @@ pub struct PhaseSpec {
     pub evaluate_bytes: Option<u64>,
     /// Whether an exponential moving average of the weights is kept, in the memory of the host.
     pub ema: bool,
+    /// What the average keeps of itself at an update.
+    pub ema_decay: f64,
 }
 
 /// Linear warm-up to `peak`, then pieces; the last piece goes on.

@@ -123,6 +123,7 @@ impl Owner {
             wall_seconds: job.wall_seconds(),
             baseline_trigram: job.baseline,
             checkpoint: job.checkpoint.clone(),
+            memory: job.memory.values().copied().collect(),
         };
         let rows = self.store.metrics(&job.id).unwrap_or_else(|error| {
             tracing::warn!("summary.json of job {} lacks its metrics: {error}", job.id);

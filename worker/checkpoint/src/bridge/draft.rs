@@ -2,7 +2,7 @@
 //! every finished file so that a run that was killed goes on where it was.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -83,7 +83,7 @@ impl Draft {
         let note = Note { run: run.to_owned(), header, tensors };
         let text = serde_json::to_string(&note).expect("texts and lists make JSON");
         let (path, new) = (self.note_path(&plan.name), self.folder.join(format!("{}.note.new", plan.name)));
-        disk::write(&new, [text.as_bytes()])?;
+        disk::write(&new, |file| file.write_all(text.as_bytes()))?;
         disk::rename(&new, &path)?;
         disk::sync_folder(&self.folder)?;
         Ok(note)
@@ -129,7 +129,7 @@ impl Draft {
 
     /// Writes a small file whole.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), BridgeError> {
-        Ok(disk::write(&self.folder.join(name), [text.as_bytes()])?)
+        Ok(disk::write(&self.folder.join(name), |file| file.write_all(text.as_bytes()))?)
     }
 
     /// Removes all but `kept` and gives the draft its name.

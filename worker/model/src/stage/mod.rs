@@ -3,6 +3,8 @@
 mod decode;
 mod score;
 
+use std::rc::Rc;
+
 use ds_arch::{LayerId, ModelConfig};
 use tch::{Device, Tensor, no_grad};
 
@@ -15,7 +17,7 @@ use crate::moe::Moe;
 use crate::norm::rms_norm;
 use crate::parameters::{Gradients, StagePart, Store, StoredParameter};
 use crate::rope::Rope;
-use crate::tape::{Tape, Value};
+use crate::tape::{Leaf, Tape, Value};
 use crate::watch::{Seen, Watch};
 use crate::{ModelError, Precision};
 
@@ -32,12 +34,13 @@ pub struct StageModel {
     store: Store,
     layers: Vec<Layer>,
     mtp: Vec<Layer>,
+    recomputes: bool,
 }
 
 /// A decoder layer.
 struct Layer {
     id: u32,
-    attention: Attention,
+    attention: Rc<Attention>,
     /// None: a dense feed-forward network.
     moe: Option<Moe>,
 }
@@ -84,7 +87,7 @@ pub struct Saved {
 /// A pass in progress.
 struct Pass<'a> {
     tape: Tape,
-    rope: Rope,
+    rope: Rc<Rope>,
     weights: &'a LossWeights,
     exchange: &'a dyn ExpertExchange,
     watch: &'a mut Watch<'a>,
@@ -109,7 +112,7 @@ impl StageModel {
         let n_local = part.experts.end - part.experts.start;
         let layer = |id: u32| Layer {
             id,
-            attention: Attention::new(config, id, precision.products),
+            attention: Rc::new(Attention::new(config, id, precision.products)),
             moe: config.is_moe(LayerId(id)).then(|| Moe::new(config, id, n_local, precision, device)),
         };
         Ok(Self {
@@ -120,6 +123,7 @@ impl StageModel {
             part,
             precision,
             device,
+            recomputes: false,
         })
     }
 
@@ -137,6 +141,12 @@ impl StageModel {
     pub fn take_turns(&mut self) {
         let layers = self.layers.iter_mut().chain(&mut self.mtp);
         layers.filter_map(|layer| layer.moe.as_mut()).for_each(|moe| moe.set_choice(Choice::Turns));
+    }
+
+    /// Backward computes norms, up-projections of attention and SwiGLU again from now on, rather than keep them
+    /// (arXiv 2412.19437, §3.2.3). Results are the same, bit for bit.
+    pub fn recompute(&mut self) {
+        self.recomputes = true;
     }
 
     /// Runs the stage. With all weights zero nothing is kept for backward.
@@ -172,7 +182,8 @@ impl StageModel {
         if *weights == LossWeights::default() {
             no_grad(|| self.run(input, weights, exchange, watch, Tape::forgetful()))
         } else {
-            self.run(input, weights, exchange, watch, Tape::default())
+            let tape = if self.recomputes { Tape::recomputing() } else { Tape::default() };
+            self.run(input, weights, exchange, watch, tape)
         }
     }
 
@@ -204,7 +215,7 @@ impl StageModel {
         let StageInput { microbatch, hidden } = input;
         assert_eq!(hidden.is_none(), self.part.embeds, "a stage embeds or gets a stream");
         let t = microbatch.ids_bt.size()[1];
-        let rope = Rope::new(&self.config.attention, t, self.precision.kind, self.device);
+        let rope = Rc::new(Rope::new(&self.config.attention, t, self.precision.kind, self.device));
         let (seeds, losses, loads) = Default::default();
         let mut pass = Pass { tape, rope, weights, exchange, watch, seeds, losses, loads };
         let stream_in = hidden.map(|hidden| (pass.tape.value(), hidden));
@@ -242,16 +253,14 @@ impl StageModel {
         h: &(Value, Tensor),
         counts: &Tensor,
     ) -> Result<(Value, Tensor), ModelError> {
-        let rope = &pass.rope;
-        let [h] = pass.tape.graph(&[h], layer.attention.leaves(&self.store), |inputs, leaves| {
-            Ok([layer.attention.forward(&inputs[0], leaves, rope)?])
-        })?;
+        let h = layer.attention.forward(&mut pass.tape, &self.store, h, &pass.rope)?;
         (pass.watch)(Seen::Attended(LayerId(layer.id), &h.1));
         let h = match &layer.moe {
             Some(moe) => self.experts(moe, pass, &h, counts)?,
             None => self.dense(layer.id, pass, &h)?,
         };
         (pass.watch)(Seen::Left(LayerId(layer.id), &h.1));
+        pass.tape.let_go()?;
         Ok(h)
     }
 
@@ -274,15 +283,20 @@ impl StageModel {
     }
 
     fn dense(&self, layer: u32, pass: &mut Pass<'_>, h: &(Value, Tensor)) -> Result<(Value, Tensor), ModelError> {
-        let base = format!("model.layers.{layer}");
-        let names = ["post_attention_layernorm.weight", "mlp.gate_up", "mlp.down_proj.weight"];
-        let leaves = names.iter().map(|name| self.store.leaf(&format!("{base}.{name}"))).collect();
-        let [h] = pass.tape.graph(&[h], leaves, |inputs, w| {
-            let x = rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps)?;
-            let y = feed_forward(&x, &w[1].tensor, &w[2].tensor, self.precision.products)?;
+        let leaf = |name: &str| self.store.leaf(&format!("model.layers.{layer}.{name}"));
+        let x = self.norm(&mut pass.tape, leaf("post_attention_layernorm.weight"), h)?;
+        let leaves = vec![leaf("mlp.gate_up"), leaf("mlp.down_proj.weight")];
+        let [h] = pass.tape.graph(&[h, &x], leaves, |inputs, w| {
+            let y = feed_forward(&inputs[1], &w[0].tensor, &w[1].tensor, self.precision.products)?;
             Ok([&inputs[0] + y])
         })?;
         Ok(h)
+    }
+
+    fn norm(&self, tape: &mut Tape, weight: Leaf, h: &(Value, Tensor)) -> Result<(Value, Tensor), ModelError> {
+        let eps = self.config.norm_eps;
+        let [x] = tape.cheap(&[h], vec![weight], move |inputs, w| Ok([rms_norm(&inputs[0], &w[0].tensor, eps)?]))?;
+        Ok(x)
     }
 }
 

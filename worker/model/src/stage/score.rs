@@ -21,7 +21,7 @@ impl StageModel {
         h: &(Value, Tensor),
         microbatch: &Microbatch,
     ) -> Result<(), ModelError> {
-        let normed = self.norm(pass, "model.norm.weight", h)?;
+        let normed = self.norm(&mut pass.tape, self.store.leaf("model.norm.weight"), h)?;
         (pass.watch)(Seen::Normed { depth: 0, normed: &normed.1 });
         let loss = self.head(pass, &normed, &microbatch.targets_bt, 0)?;
         pass.losses.loss = (loss.1.double_value(&[]), n_targets(&microbatch.targets_bt));
@@ -37,7 +37,8 @@ impl StageModel {
         let mut stream = reads(h, &normed);
         for ((depth, layer), (ids_bt, targets_bt)) in (1..).zip(&self.mtp).zip(&microbatch.mtp) {
             let h = self.mtp_module(layer, pass, &stream, ids_bt, targets_bt)?;
-            let normed = self.norm(pass, &format!("model.layers.{}.shared_head.norm.weight", layer.id), &h)?;
+            let weight = self.store.leaf(&format!("model.layers.{}.shared_head.norm.weight", layer.id));
+            let normed = self.norm(&mut pass.tape, weight, &h)?;
             (pass.watch)(Seen::Normed { depth, normed: &normed.1 });
             let loss = self.head(pass, &normed, targets_bt, depth)?;
             pass.losses.mtp.0 += loss.1.double_value(&[]);
@@ -45,7 +46,7 @@ impl StageModel {
             pass.seed(&loss, pass.weights.mtp);
             stream = reads(&h, &normed);
         }
-        Ok(())
+        pass.tape.let_go()
     }
 
     /// TRM_k(M_k [norm(Emb(t)); norm(h)]) (equations 21 and 22); the released weights put the embedding first.
@@ -58,23 +59,18 @@ impl StageModel {
         targets_bt: &Tensor,
     ) -> Result<(Value, Tensor), ModelError> {
         let base = format!("model.layers.{}", layer.id);
-        let mut leaves = vec![self.store.leaf(EMBEDDING)];
-        leaves.extend(["enorm", "hnorm", "eh_proj"].iter().map(|n| self.store.leaf(&format!("{base}.{n}.weight"))));
-        let eps = self.config.norm_eps;
-        let [joined] = pass.tape.graph(&[h], leaves, |inputs, w| {
-            let embedded = Tensor::embedding(&w[0].tensor, ids_bt, -1, false, false);
+        let leaf = |name: &str| self.store.leaf(&format!("{base}.{name}.weight"));
+        let (eps, ids) = (self.config.norm_eps, ids_bt.shallow_clone());
+        let leaves = vec![self.store.leaf(EMBEDDING), leaf("enorm"), leaf("hnorm")];
+        let [both] = pass.tape.cheap(&[h], leaves, move |inputs, w| {
+            let embedded = Tensor::embedding(&w[0].tensor, &ids, -1, false, false);
             let both = [rms_norm(&embedded, &w[1].tensor, eps)?, rms_norm(&inputs[0], &w[2].tensor, eps)?];
-            Ok([linear(&Tensor::cat(&both, -1), &w[3].tensor)?])
+            Ok([Tensor::cat(&both, -1)])
         })?;
+        let [joined] =
+            pass.tape.graph(&[&both], vec![leaf("eh_proj")], |inputs, w| Ok([linear(&inputs[0], &w[0].tensor)?]))?;
         let counts = targets_bt.ne(IGNORED).reshape([-1]);
         self.layer(layer, pass, &joined, &counts)
-    }
-
-    fn norm(&self, pass: &mut Pass<'_>, name: &str, h: &(Value, Tensor)) -> Result<(Value, Tensor), ModelError> {
-        let [normed] = pass.tape.graph(&[h], vec![self.store.leaf(name)], |inputs, w| {
-            Ok([rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps)?])
-        })?;
-        Ok(normed)
     }
 
     /// Sum of cross-entropies.

@@ -137,5 +137,6 @@ fn phase() -> PhaseSpec {
         evaluate_every: 0,
         evaluate_bytes: None,
         ema: false,
+        ema_decay: 0.0,
     }
 }

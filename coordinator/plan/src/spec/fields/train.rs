@@ -51,6 +51,13 @@ pub(super) const FIELDS: &[Field] = &[
         "Whether an exponential moving average of the weights is kept, in the memory of the host.",
     )
     .default("false"),
+    field(
+        "train[].ema_decay",
+        SHARE,
+        lens!(s, at => s.train[at.phase].ema_decay),
+        "What the average keeps of itself at an update.",
+    )
+    .default("0.999"),
 ];
 
 const CONSTANT: &str = "constant";

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::history::History;
 use crate::output::Paint;
 use crate::show::bars::bars;
-use crate::show::numbers::{count, seconds};
+use crate::show::numbers::{bytes, count, seconds};
 use crate::show::plot::{Series, curve};
 
 const PLOT_WIDTH: usize = 60;
@@ -29,7 +29,15 @@ pub(crate) struct Summary {
     pub(crate) wall_seconds: Option<f64>,
     pub(crate) restarts: u32,
     pub(crate) checkpoint: Option<String>,
+    pub(crate) memory: Vec<RankMemory>,
     pub(crate) sample: Option<Sample>,
+}
+
+/// What a rank needed of its host, and what was planned.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub(crate) struct RankMemory {
+    pub(crate) peak_bytes: u64,
+    pub(crate) planned_bytes: Option<u64>,
 }
 
 /// What the model wrote.
@@ -110,6 +118,7 @@ fn facts(whose: &Whose<'_>, summary: &Summary, history: &History) -> Vec<String>
     fact("speed", rate.map(|rate| format!("{} tokens/s", count(rate))));
     let maxvio = summary.maxvio_first.zip(summary.maxvio_last).or_else(|| history.maxvio());
     fact("MaxVio", maxvio.map(|(first, last)| format!("{first:.2} at first, {last:.2} at last")));
+    fact("memory", memory(&summary.memory));
     fact("restarts", Some(summary.restarts.to_string()));
     fact("checkpoint", Some(summary.checkpoint.clone().unwrap_or_else(|| "none".to_owned())));
     fact("folder", Some(whose.folder.to_owned()).filter(|folder| !folder.is_empty()));
@@ -127,6 +136,17 @@ fn validation(summary: &Summary) -> Option<String> {
         format!("; a trigram's is {baseline:.3}: {:.3} {verdict}", (baseline - loss).abs())
     });
     Some(format!("{loss:.3} nats per byte{}", against.unwrap_or_default()))
+}
+
+/// Of the rank that needed most.
+fn memory(ranks: &[RankMemory]) -> Option<String> {
+    let most = ranks.iter().max_by_key(|rank| rank.peak_bytes)?;
+    let whose = if ranks.len() > 1 { "at most, of a rank" } else { "at most" };
+    let planned = most.planned_bytes.map(|planned| {
+        let off = 100.0 * (planned as f64 / most.peak_bytes.max(1) as f64 - 1.0);
+        format!("; planned were {} ({off:+.1}%)", bytes(planned))
+    });
+    Some(format!("{} {whose}{}", bytes(most.peak_bytes), planned.unwrap_or_default()))
 }
 
 fn next_steps(whose: &Whose<'_>, summary: &Summary) -> Vec<String> {
@@ -175,7 +195,9 @@ mod tests {
     fn a_done_job_says_how_good_it_is_and_where_its_time_went() {
         let text = text(
             r#"{"state": "done", "steps": 20, "validation_loss": 2.0, "baseline_trigram": 2.03, "restarts": 1,
-                "wall_seconds": 20.5, "checkpoint": "/c", "sample": {"prompt": "A:", "text": " b\nc"}}"#,
+                "wall_seconds": 20.5, "checkpoint": "/c",
+                "memory": [{"rank": 0, "peak_bytes": 1048576, "planned_bytes": 1},
+                           {"rank": 1, "peak_bytes": 2097152, "planned_bytes": 2202009}], "sample": {"prompt": "A:", "text": " b\nc"}}"#,
             &run(),
         );
         for part in [
@@ -184,6 +206,7 @@ mod tests {
             "512 tokens/s",
             "1.00 at first, 0.05 at last",
             "where time went  compute",
+            "memory           2.0 MiB at most, of a rank; planned were 2.1 MiB (+5.0%)",
             "- trigram baseline",
             "o validation loss",
             "dsctl ckpt show abc",

@@ -1,5 +1,7 @@
 //! What is kept of tokens that were read or written: one compressed vector a token and layer.
 
+use std::rc::Rc;
+
 use ds_arch::AttentionConfig;
 use tch::{Device, Kind, Tensor};
 
@@ -71,7 +73,7 @@ impl Cache {
         let positions_bt = Tensor::from_slice(&starts).to_device(device).unsqueeze(1) + steps;
         let slots = Tensor::arange(end, (Kind::Int64, device));
         let visible_bts = slots.view([1, 1, end]).le_tensor(&positions_bt.unsqueeze(-1));
-        View { rope: self.rope.at(&positions_bt), positions_bt, visible_bts, n_seen: end }
+        View { rope: Rc::new(self.rope.at(&positions_bt)), positions_bt, visible_bts, n_seen: end }
     }
 
     pub(super) fn write(&mut self, layer: usize, view: &View, latent_btc: &Tensor) {
@@ -88,7 +90,7 @@ impl Cache {
 /// What some new tokens see.
 pub(super) struct View {
     /// At their positions.
-    pub(super) rope: Rope,
+    pub(super) rope: Rc<Rope>,
     positions_bt: Tensor,
     /// Slots up to their own.
     pub(super) visible_bts: Tensor,

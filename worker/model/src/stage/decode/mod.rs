@@ -191,7 +191,11 @@ impl StageModel {
         cache.write(place_in_cache, view, &latent);
         let h = match place {
             // Without a past, keys and values of these tokens are expanded once and used by all of them.
-            Place::First => layer.attention.forward(h, &leaves, &view.rope)?,
+            Place::First => {
+                let mut tape = Tape::forgetful();
+                let h = (tape.value(), h.shallow_clone());
+                layer.attention.forward(&mut tape, &self.store, &h, &view.rope)?.1
+            }
             Place::From(_) => {
                 let past = cache.read(place_in_cache, view);
                 layer.attention.absorbed(h, &leaves, &view.rope, &past, &view.visible_bts)?
