@@ -132,6 +132,22 @@ fn the_page_stands_alone_and_says_what_was_asked() {
 }
 
 #[test]
+fn a_slow_plane_is_named_as_what_binds() {
+    let place = place();
+    let whole = facts(&place, &[]);
+    assert!(whole["blame"].is_null());
+    let lost = facts(&place, &["--what-if", "plane=1:x0.0001@t=1ms"]);
+    let event = "plane=1:x0.0001@t=0.001s";
+    assert!(lost["verdict"].as_str().unwrap().starts_with(&format!("{event} makes it ")), "{lost:#}");
+    let longer = seconds(&lost) - seconds(&whole);
+    assert!((lost["blame"]["longer_seconds"].as_f64().unwrap() - longer).abs() < 1e-12);
+    let phases = lost["phases"].as_array().unwrap();
+    assert!(phases.iter().any(|phase| phase["bottleneck"] == event), "{lost:#}");
+    let sum: f64 = lost["blame"]["phases"].as_array().unwrap().iter().map(|phase| phase[1].as_f64().unwrap()).sum();
+    assert!((sum - longer).abs() < 1e-9 * seconds(&lost), "the phases add up to what it takes longer");
+}
+
+#[test]
 fn it_says_in_words_what_binds() {
     let said = place().dsctl(&JOB);
     said.ended(0, &[]);

@@ -27,6 +27,7 @@
 //! programs are kept between runs that differ in what befalls the fabric ([`Base`]).
 
 mod base;
+mod blame;
 mod classes;
 mod closing;
 mod error;
@@ -51,6 +52,7 @@ mod tests;
 mod what_if;
 
 pub use base::Base;
+pub use blame::Blame;
 pub use error::SimulateError;
 pub use event::{Epoch, Straggler};
 pub use job::{Closing, Moe, Options, StepJob};

@@ -105,8 +105,13 @@ impl Args {
         };
         let (base, cases) = step.with(|job| self.play(job, &fabric, &options))?;
         // What is asked first is what is told at length.
-        let run = cases.first().filter(|_| !self.what_if.is_empty()).map_or(&base.run, |case| &case.evaluated.run);
-        let summary = run.summary(&|link| fabric.network()[link as usize].name.clone());
+        let told = cases.first().filter(|_| !self.what_if.is_empty());
+        let run = told.map_or(&base.run, |case| &case.evaluated.run);
+        let name = |link: u32| fabric.network()[link as usize].name.clone();
+        let summary = match told {
+            Some(case) => run.summary(&name).blaming(run.blame(&base.run, &case.events, &name)),
+            None => run.summary(&name),
+        };
         if let Some(path) = &self.trace {
             trace::write(path, run, &fabric)?;
         }
