@@ -148,6 +148,17 @@ fn a_slow_plane_is_named_as_what_binds() {
 }
 
 #[test]
+fn causes_are_left_out_one_by_one_and_none_makes_a_step_longer() {
+    let place = place();
+    let overlapped = ["--set", "parallel.schedule=dualpipe"];
+    let all = seconds(&facts(&place, &overlapped));
+    for cause in ["sends", "contention", "skew", "copies"] {
+        let without = facts(&place, &[&overlapped[..], &["--without", cause]].concat());
+        assert!(seconds(&without) < all, "{cause} costs nothing");
+    }
+}
+
+#[test]
 fn it_says_in_words_what_binds() {
     let said = place().dsctl(&JOB);
     said.ended(0, &[]);
@@ -182,6 +193,7 @@ fn what_cannot_be_simulated_is_refused() {
     refused(&["--what-if", "plane=1:down@noon"], &["t=2s"]);
     refused(&["--straggler", "rank=99:x2"], &["rank 99", "ranks 0 to 7"]);
     refused(&["--skew", "heavy"], &["zipf:1.2"]);
+    refused(&["--without", "fill"], &["fill", "dsctl plan --without fill"]);
     refused(&["--set", "parallel.data=8", "--set", "cluster.share_devices=false"], &["16 ranks", "8 endpoints"]);
     place.dsctl(&["simulate", "job.yaml"]).ended(64, &["no fabric", "--fabric"]);
     place.dsctl(&["simulate", "--fabric", "fabric.yaml"]).ended(64, &["<FILE>"]);

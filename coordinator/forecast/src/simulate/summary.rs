@@ -64,13 +64,14 @@ pub struct BusyLink {
 const BUBBLE: &str = "bubble";
 
 /// Phases in the order of a step.
-const PHASES: [&str; 8] = [
+const PHASES: [&str; 9] = [
     "forward",
     "overlapped forward and backward",
     "backward",
     "weight gradients",
     BUBBLE,
     "gradient reduction",
+    "sum of copies",
     "optimizer",
     "weight gathering",
 ];
@@ -80,6 +81,7 @@ fn phase_of(spans: &[Span]) -> &'static str {
     if first.action.is_none() {
         return match first.label {
             "reduce" => "gradient reduction",
+            "sum of copies" => "sum of copies",
             "optimizer" => "optimizer",
             _ => "weight gathering",
         };
