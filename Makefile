@@ -1,16 +1,17 @@
 # The two commands are `make quickstart` and `make test`; both do all set-up themselves, and cost seconds the second time.
-.PHONY: quickstart test build setup lint light sim-cases parity help
+.PHONY: quickstart test build setup lint light sim-cases parity transformers help
 .DEFAULT_GOAL := help
 
 CARGO := cargo
 export CARGO_BUILD_JOBS ?= $(shell nproc)
 
 help:
-	@echo "make quickstart   set up, build, and train a Mixture-of-Experts model on Shakespeare"
+	@echo "make quickstart   set up, build, train a Mixture-of-Experts model on Shakespeare, and let it write"
 	@echo "make test         set up, build, and run every test"
 	@echo "make build        target/release/dsctl and target/release/ds-worker"
 	@echo "make light        build and test all that needs no LibTorch"
 	@echo "make parity       compare with other implementations; GOLDEN_DIR=DIR for data of your own"
+	@echo "make transformers PYTHON=...   compare logits with what transformers loads from our exports"
 	@echo "make lint         formatting and clippy, warnings denied"
 
 setup:
@@ -22,7 +23,7 @@ build: setup
 
 quickstart: build
 	@echo "quickstart: four workers, pipeline 2 x expert 2, on deploy/jobs/quickstart.yaml"
-	@target/release/dsctl launch deploy/jobs/quickstart.yaml
+	@target/release/dsctl launch deploy/jobs/quickstart.yaml --sample ROMEO:
 
 test: build .venv-clients/.complete
 	@echo "test: every package"
@@ -47,6 +48,10 @@ sim-cases:
 # The product against what other implementations computed: make parity [GOLDEN_DIR=DIR]
 parity: setup
 	@$(if $(GOLDEN_DIR),GOLDEN_DIR=$(abspath $(GOLDEN_DIR))) $(CARGO) test --quiet --release -p ds-tests --test parity
+
+# What transformers loads from an export, against our logits: make transformers PYTHON=a Python with transformers 5 and torch
+transformers: build
+	@TRANSFORMERS_PYTHON=$(PYTHON) $(CARGO) test --quiet --release -p ds-tests --test transformers -- --nocapture
 
 lint: setup
 	@$(CARGO) fmt --all --check

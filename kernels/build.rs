@@ -6,18 +6,45 @@ fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-changed=cpp");
     let torch = PathBuf::from(std::env::var_os("LIBTORCH").expect("LIBTORCH is not set: run ./setup first"));
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .warnings(false)
-        .debug(false)
+    loops("BASE", &[]);
+    if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+        loops("AVX2", &["-mavx2", "-mfma"]);
+        loops("AVX512", &["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]);
+    }
+    cpp()
         .opt_level(2)
+        // For LibTorch's own loops over threads, which are inline; its pool is that of the same OpenMP library.
+        .flag("-fopenmp")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(torch.join("include"))
         .include(torch.join("include/torch/csrc/api/include"))
         .file("cpp/shim.cpp")
+        .file("cpp/fused.cpp")
         .compile("ds_shim");
     println!("cargo:rustc-link-search=native={}", torch.join("lib").display());
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
+    println!("cargo:rustc-link-lib=gomp");
+}
+
+fn cpp() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").warnings(false).debug(false);
+    build
+}
+
+/// The loops for one level of instructions; which level runs is decided by the processor at hand.
+fn loops(level: &str, flags: &[&str]) {
+    let mut build = cpp();
+    build
+        .opt_level(3)
+        .flag("-fopenmp-simd")
+        .flag("-fno-math-errno")
+        .flag("-fno-trapping-math")
+        .define("LEVEL", level)
+        .file("cpp/loops.cpp");
+    flags.iter().for_each(|flag| {
+        build.flag(flag);
+    });
+    build.compile(&format!("ds_loops_{}", level.to_lowercase()));
 }

@@ -7,7 +7,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cstring>
+#include "guarded.h"
 
 namespace {
 using torch::autograd::AutogradContext;
@@ -15,26 +15,8 @@ using torch::autograd::Variable;
 using torch::autograd::variable_list;
 using Tensors = std::vector<at::Tensor>;
 
-constexpr size_t ERROR_BYTES = 4096;
-
-// Copies `text` as far as it fits.
-void tell(char* error, const char* text) {
-  std::strncpy(error, text, ERROR_BYTES - 1);
-  error[ERROR_BYTES - 1] = 0;
-}
-
-template <typename F>
-int guarded(char* error, F work) {
-  try {
-    work();
-    return 0;
-  } catch (const std::exception& e) {
-    tell(error, e.what());
-  } catch (...) {
-    tell(error, "an exception that is not a std::exception");
-  }
-  return 1;
-}
+using ds::ERROR_BYTES;
+using ds::guarded;
 
 // A null pointer is an undefined tensor.
 Tensors list(size_t n, at::Tensor* const* pointers) {

@@ -56,6 +56,65 @@ unsafe extern "C" {
         eps: f64,
         error: *mut c_char,
     ) -> c_int;
+    pub(crate) fn ds_rms_norm(
+        x: Handle,
+        w: Handle,
+        eps: f64,
+        y: *mut Handle,
+        scale: *mut Handle,
+        error: *mut c_char,
+    ) -> c_int;
+    pub(crate) fn ds_rms_norm_back(
+        dy: Handle,
+        x: Handle,
+        w: Handle,
+        scale: Handle,
+        dx: *mut Handle,
+        dw: *mut Handle,
+        error: *mut c_char,
+    ) -> c_int;
+    pub(crate) fn ds_experts(
+        x: Handle,
+        gate_up: Handle,
+        down: Handle,
+        counts: *const i64,
+        n: usize,
+        widen: c_int,
+        y: *mut Handle,
+        both: *mut Handle,
+        error: *mut c_char,
+    ) -> c_int;
+    pub(crate) fn ds_experts_back(
+        dy: Handle,
+        x: Handle,
+        both: Handle,
+        gate_up: Handle,
+        down: Handle,
+        counts: *const i64,
+        n: usize,
+        widen: c_int,
+        dgate_up: Handle,
+        ddown: Handle,
+        dx: *mut Handle,
+        error: *mut c_char,
+    ) -> c_int;
+    pub(crate) fn ds_combine(
+        h: Handle,
+        back: Handle,
+        place: Handle,
+        weight: Handle,
+        out: *mut Handle,
+        error: *mut c_char,
+    ) -> c_int;
+    pub(crate) fn ds_combine_back(
+        dout: Handle,
+        back: Handle,
+        place: Handle,
+        weight: Handle,
+        dback: *mut Handle,
+        dweight: *mut Handle,
+        error: *mut c_char,
+    ) -> c_int;
     pub(crate) fn ds_norms(n: usize, tensors: *const Handle, result: *mut Handle, error: *mut c_char) -> c_int;
     pub(crate) fn ds_apply(
         node: Node,

@@ -1,5 +1,6 @@
 //! What tch does not offer: backward with given gradients for chosen inputs, autograd nodes written in Rust, fused
-//! AdamW, norms of many tensors at once, and products in eight-bit floats. A small C++ shim (`cpp/shim.cpp`) stands below.
+//! AdamW, norms of many tensors at once, products in eight-bit floats, and fused operations for the CPU. A small C++ shim (`cpp`)
+//! stands below.
 
 mod adamw;
 mod backward;
@@ -7,6 +8,7 @@ mod differentiable;
 mod error;
 mod ffi;
 pub mod fp8;
+pub mod fused;
 mod library;
 mod norms;
 

@@ -9,6 +9,7 @@ use ds_plan::{NotExecutable, PlanError, RankId};
 
 use crate::agent::Orphaned;
 use crate::comm::CommError;
+use crate::generate::NotFinite;
 use crate::step::NormError;
 
 /// Why a rank ends before its last step.
@@ -69,6 +70,19 @@ pub enum RankError {
         /// What came out.
         norm: f64,
     },
+    /// The model has nothing to say.
+    #[error("sequence {sequence}, position {position}: {reason}")]
+    Logits {
+        /// Which prompt, from 0.
+        sequence: u64,
+        /// Of the token that would follow.
+        position: u64,
+        /// What came out.
+        reason: NotFinite,
+    },
+    /// Nobody hears what is written.
+    #[error("what was written cannot be handed on: {0}")]
+    Tell(std::io::Error),
     /// A device of the seat cannot be used.
     #[error("device {device}: {reason}")]
     Device {
@@ -117,10 +131,14 @@ impl RankError {
             | Self::Vocabulary { .. }
             | Self::TooLittleText { .. }
             | Self::NotFinite { .. }
+            | Self::Logits { .. }
             | Self::Device { .. } => "user",
-            Self::Model(_) | Self::Torch(_) | Self::Checkpoint(_) | Self::Orphaned(_) | Self::OutOfTurn { .. } => {
-                "world"
-            }
+            Self::Model(_)
+            | Self::Torch(_)
+            | Self::Checkpoint(_)
+            | Self::Orphaned(_)
+            | Self::OutOfTurn { .. }
+            | Self::Tell(_) => "world",
         }
     }
 

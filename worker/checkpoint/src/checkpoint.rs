@@ -10,7 +10,7 @@ use crate::error::CheckpointError;
 use crate::manifest::{FileEntry, Manifest};
 use crate::record::{Dtype, Piece, Record, RecordKind, label};
 use crate::state::TrainState;
-use crate::{boxes, rules, tensor_file};
+use crate::{boxes, companions, rules, tensor_file};
 
 /// Threads that verify at most; a disk seldom feeds more.
 const MAX_THREADS: usize = 8;
@@ -76,6 +76,19 @@ impl Checkpoint {
         Ok((record.dtype, bytes))
     }
 
+    /// All of a tensor, which must have this shape: the type and the bytes of its elements, row-major.
+    ///
+    /// # Errors
+    /// When there is no such tensor, it has another shape, or a piece is damaged.
+    pub fn read_whole(&self, name: &str, kind: RecordKind, shape: &[u64]) -> Result<(Dtype, Vec<u8>), CheckpointError> {
+        let found = &self.record(name, kind)?.shape;
+        if found != shape {
+            let (path, record) = (self.folder.clone(), label(kind, name));
+            return Err(CheckpointError::Shape { path, record, found: found.clone(), expected: shape.to_vec() });
+        }
+        self.read(name, kind, &shape.iter().map(|&size| 0..size).collect::<Vec<_>>())
+    }
+
     fn record(&self, name: &str, kind: RecordKind) -> Result<&Record, CheckpointError> {
         let records = &self.manifest.records;
         let found = records.binary_search_by(|record| (record.name.as_str(), record.kind).cmp(&(name, kind)));
@@ -103,7 +116,8 @@ impl Checkpoint {
             pieces.sort_by_key(|(_, piece)| piece.offset);
             tensor_file::verify(&self.folder, file, &pieces)
         };
-        side_by_side(files, check).into_iter().collect()
+        side_by_side(files, check).into_iter().collect::<Result<(), _>>()?;
+        self.state().companions().iter().try_for_each(|companion| companions::check(&self.folder, companion))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::manifest::{self, Manifest};
 use crate::part::{self, Part};
 use crate::record::{Dtype, Record, RecordKind, key, label};
 use crate::state::TrainState;
-use crate::{disk, rules, tensor_file};
+use crate::{companions, disk, rules, tensor_file};
 
 /// A box of a logical tensor that a writer hands in.
 #[derive(Clone, Copy, Debug)]
@@ -164,7 +164,9 @@ pub(crate) fn seal(folder: &Path, step: u64, parts: Vec<Part>, state: &TrainStat
 
 /// Removes what an earlier attempt left of the same step.
 fn remove_strangers(folder: &Path, manifest: &Manifest) -> Result<(), CheckpointError> {
-    let ours: HashSet<&str> = manifest.files.iter().map(|file| file.name.as_str()).chain([manifest::NAME]).collect();
+    let companions = manifest.state.has_companions().then_some(companions::FOLDER);
+    let ours = manifest.files.iter().map(|file| file.name.as_str()).chain([manifest::NAME]).chain(companions);
+    let ours: HashSet<&str> = ours.collect();
     for entry in fs::read_dir(folder).map_err(disk::read(folder))? {
         let entry = entry.map_err(disk::read(folder))?;
         if !entry.file_name().to_str().is_some_and(|name| ours.contains(name)) {

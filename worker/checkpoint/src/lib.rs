@@ -8,6 +8,7 @@
 mod boxes;
 pub mod bridge;
 mod checkpoint;
+mod companions;
 mod disk;
 mod draft;
 mod error;
@@ -25,4 +26,4 @@ pub use error::{CheckpointError, Rule};
 pub use folder::{Newest, newest_whole, prune};
 pub use part::Part;
 pub use record::{Dtype, Piece, Record, RecordKind};
-pub use state::{Origin, TrainState};
+pub use state::{Companion, Origin, TrainState};

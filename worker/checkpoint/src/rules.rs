@@ -40,6 +40,9 @@ pub(crate) fn check(folder: &Path, manifest: &Manifest) -> Result<(), Checkpoint
         filled(folder, file, pieces.remove(file.name.as_str()).unwrap_or_default())?;
         has_length(folder, file)?;
     }
+    for companion in manifest.state.companions() {
+        plain_name(folder, &companion.name)?;
+    }
     Ok(())
 }
 

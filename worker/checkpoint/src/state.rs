@@ -21,6 +21,16 @@ pub struct TrainState {
     pub origin: Option<Origin>,
 }
 
+impl TrainState {
+    pub(crate) fn has_companions(&self) -> bool {
+        !self.companions().is_empty()
+    }
+
+    pub(crate) fn companions(&self) -> &[Companion] {
+        self.origin.as_ref().map_or(&[], |origin| &origin.companions)
+    }
+}
+
 /// What is kept of a Hugging Face folder besides its weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,4 +41,19 @@ pub struct Origin {
     pub mtp_depth: u32,
     /// Tensors of MTP modules that repeat others of the model.
     pub shared_copies: Vec<String>,
+    /// Files beside the weights that a program needs, such as the tokenizer: in the folder `companions`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub companions: Vec<Companion>,
+}
+
+/// A file that came beside the weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Companion {
+    /// In its folder.
+    pub name: String,
+    /// In bytes.
+    pub length: u64,
+    /// blake3 of the bytes, in hexadecimal digits.
+    pub checksum: String,
 }

@@ -21,6 +21,7 @@ mod order;
 mod prepare;
 mod shard;
 mod source;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
@@ -32,5 +33,6 @@ pub use error::DataError;
 pub use folder::TokenFolder;
 pub use order::Order;
 pub use prepare::{Progress, prepare};
+pub use stream::TextStream;
 pub use tokenizer::TokenizerChoice;
 pub use vocabulary::Vocabulary;

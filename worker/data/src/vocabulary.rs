@@ -34,6 +34,11 @@ impl Vocabulary {
         }
     }
 
+    /// Every token is below it: numbers may have holes, and the token that ends a document may be beyond all others.
+    pub fn n_ids(&self) -> u32 {
+        self.loaded.layout().vocab_size
+    }
+
     /// The token that ends a document.
     pub fn end(&self) -> u32 {
         self.loaded.layout().end_of_document

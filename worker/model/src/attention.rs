@@ -3,7 +3,8 @@
 mod absorbed;
 
 use ds_arch::{AttentionConfig, ModelConfig};
-use tch::Tensor;
+use ds_kernels::fused::widens;
+use tch::{Kind, Tensor};
 
 use crate::norm::rms_norm;
 use crate::parameters::Store;
@@ -43,11 +44,11 @@ impl Attention {
     /// h + attention of its norm; `[b, t, d]` to `[b, t, d]`.
     pub(crate) fn forward(&self, h: &Tensor, leaves: &[Leaf], rope: &Rope) -> Result<Tensor, ModelError> {
         let w: Vec<&Tensor> = leaves.iter().map(|leaf| &leaf.tensor).collect();
-        let x = rms_norm(h, w[0], self.eps);
+        let x = rms_norm(h, w[0], self.eps)?;
         let q = self.query(&x, &w[5..], rope)?;
         let (k, v) = self.key_value(&x, &w[1..4], rope)?;
         let scale = f64::from(self.config.qk_dim()).powf(-0.5) * self.config.rope.logit_scale();
-        let o = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, true, scale, false);
+        let o = attend(&q, &k, &v, scale);
         let (b, t, _) = h.size3().expect("a stream is sequences × tokens × width");
         let width = i64::from(self.config.n_heads * self.config.v_head_dim);
         let o = o.narrow(-1, 0, self.config.v_head_dim.into()).transpose(1, 2).reshape([b, t, width]);
@@ -58,7 +59,7 @@ impl Attention {
     fn query(&self, x: &Tensor, w: &[&Tensor], rope: &Rope) -> Result<Tensor, ModelError> {
         let q = match w {
             [a, norm, b] => {
-                let latent = rms_norm(&self.products.linear(x, a)?, norm, LATENT_EPS);
+                let latent = rms_norm(&self.products.linear(x, a)?, norm, LATENT_EPS)?;
                 self.products.linear(&latent, b)?
             }
             [direct] => self.products.linear(x, direct)?,
@@ -78,7 +79,7 @@ impl Attention {
         let (rank, rope_dim, nope) = (i64::from(c.kv_lora_rank), i64::from(c.qk_rope_dim), i64::from(c.qk_nope_dim));
         let parts = self.products.linear(x, a)?.split_with_sizes([rank, rope_dim], -1);
         let position = rope.rotate(&parts[1].unsqueeze(2));
-        let latent = rms_norm(&parts[0], norm, LATENT_EPS);
+        let latent = rms_norm(&parts[0], norm, LATENT_EPS)?;
         let up = self.heads(&self.products.linear(&latent, b)?, c.qk_nope_dim + c.v_head_dim);
         let up = up.split_with_sizes([nope, i64::from(c.v_head_dim)], -1);
         let mut shared = position.size();
@@ -94,4 +95,16 @@ impl Attention {
         let (b, t, _) = x.size3().expect("a stream is sequences × tokens × width");
         x.view([b, t, i64::from(self.config.n_heads), i64::from(width)])
     }
+}
+
+/// Causal attention, `[b, heads, t, width]` each.
+fn attend(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Tensor {
+    let attend = |q: &Tensor, k: &Tensor, v: &Tensor| {
+        Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, true, scale, false)
+    };
+    if !widens(q) {
+        return attend(q, k, v);
+    }
+    let [q, k, v] = [q, k, v].map(|x| x.to_kind(Kind::Float));
+    attend(&q, &k, &v).to_kind(Kind::BFloat16)
 }

@@ -1,38 +1,35 @@
 //! SwiGLU feed-forward networks (arXiv 2002.05202).
 
 use ds_kernels::fp8::ALONG;
+use ds_kernels::fused;
 use tch::Tensor;
 
+use crate::precision::rows;
 use crate::{ModelError, Products};
 
-/// W_down (silu(W_gate x) ⊙ W_up x); `gate_up` is `[2·inner, d]`, gate first, `down` is `[d, inner]`.
+/// W_down (silu(W_gate x) ⊙ W_up x); `gate_up` is `[2, inner, d]`, gate first, `down` is `[d, inner]`.
 pub(crate) fn feed_forward(
     x: &Tensor,
     gate_up: &Tensor,
     down: &Tensor,
     products: Products,
 ) -> Result<Tensor, ModelError> {
-    let both = both_halves(x, gate_up, products)?;
-    products.linear(&(both[0].silu() * &both[1]), down)
+    match products {
+        Products::Plain => {
+            let (rows, shape) = rows(x, down);
+            Ok(fused::feed_forward(&rows, gate_up, down)?.view(shape.as_slice()))
+        }
+        Products::Fp8(_) => {
+            let both = both_halves(x, gate_up, products)?;
+            products.linear(&(both[0].silu() * &both[1]), down)
+        }
+    }
 }
 
 /// Gate and up projection in one product, unless they would share blocks of codes.
 fn both_halves(x: &Tensor, gate_up: &Tensor, products: Products) -> Result<Vec<Tensor>, ModelError> {
-    let inner = gate_up.size()[0] / 2;
-    match products {
-        Products::Fp8(_) if inner % ALONG != 0 => {
-            gate_up.chunk(2, 0).iter().map(|half| products.linear(x, half)).collect()
-        }
-        Products::Fp8(_) | Products::Plain => Ok(products.linear(x, gate_up)?.chunk(2, -1)),
+    if gate_up.size()[1] % ALONG == 0 {
+        return Ok(products.linear(x, &gate_up.flatten(0, 1))?.chunk(2, -1));
     }
-}
-
-/// Likewise with gate and up projection stacked, `[2, inner, d]`.
-pub(crate) fn stacked_feed_forward(
-    x: &Tensor,
-    gate_up: &Tensor,
-    down: &Tensor,
-    products: Products,
-) -> Result<Tensor, ModelError> {
-    feed_forward(x, &gate_up.flatten(0, 1), down, products)
+    (0..2).map(|half| products.linear(x, &gate_up.get(half))).collect()
 }

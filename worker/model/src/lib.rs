@@ -30,5 +30,5 @@ pub use exchange::{Arrival, ExpertExchange, OneRank, Route};
 pub use loss::{IGNORED, LossWeights, StageLosses};
 pub use parameters::{Gradients, Logical, StagePart, StoredParameter};
 pub use precision::{Precision, Products};
-pub use stage::{Cache, Decoded, Microbatch, Place, Saved, StageForward, StageInput, StageModel, column};
+pub use stage::{Cache, Decoded, Microbatch, Place, Saved, StageForward, StageInput, StageModel, Step, column};
 pub use watch::{Seen, Watch};

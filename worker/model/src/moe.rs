@@ -3,14 +3,15 @@
 use std::rc::Rc;
 
 use ds_arch::{LayerId, ModelConfig, MoeConfig};
+use ds_kernels::fused::{self, Experts};
 use tch::{Device, Kind, Tensor};
 
 use crate::exchange::{ExpertExchange, Route};
-use crate::feed_forward::{feed_forward, stacked_feed_forward};
+use crate::feed_forward::feed_forward;
 use crate::gate::{Choice, Chosen, balance, choose, loads, unbiased_choices};
 use crate::norm::rms_norm;
 use crate::parameters::Store;
-use crate::tape::{Leaf, Tape, Value};
+use crate::tape::{Leaf, Tape, Value, Walk};
 use crate::{ModelError, Precision, Products};
 
 /// The experts of one layer, and its gate.
@@ -81,7 +82,7 @@ impl Moe {
     ) -> Result<MoeForward, ModelError> {
         let mut chosen = None;
         let [x, weights, of_sequences, of_all] = tape.graph(&[h], self.gate_leaves(store), |inputs, leaves| {
-            let x = rms_norm(&inputs[0], &leaves[0].tensor, self.eps).view([-1, self.hidden]);
+            let x = rms_norm(&inputs[0], &leaves[0].tensor, self.eps)?.view([-1, self.hidden]);
             let gate = choose(&self.config, &x, &leaves[1].tensor, &self.bias, self.choice);
             let choices = unbiased_choices(&self.config, &gate.scores);
             let balance = |b| balance(&self.config, &gate.scores, &choices, b);
@@ -99,26 +100,17 @@ impl Moe {
         let base = self.shared(tape, store, h, &x)?;
         let load = Vec::<f64>::try_from(loads(&self.config, experts, counts))?;
         let way = rows.clone();
-        let arrived = tape.moved(x.0, arrival()?, Box::new(move |g, exchange| way.tokens_back(&g, exchange)));
-
-        let route = &rows.route;
-        let [out] = tape.graph(&[&arrived], self.expert_leaves(store, route), |inputs, leaves| {
-            Ok([self.experts(&inputs[0], leaves, route)?])
-        })?;
-        let back = exchange.combine(route, &out.1)?()?.index_select(0, &rows.inverse);
+        let arrived = tape.written(x.0, arrival()?, Box::new(move |g, walk| way.tokens_back(&g, walk.exchange)));
+        let out = self.experts(tape, store, &arrived, &rows.route)?;
+        let back = exchange.combine(&rows.route, &out.1)?()?;
         let way = rows.clone();
-        let back = tape.moved(out.0, back, Box::new(move |g, exchange| way.experts_back(&g, exchange)));
+        let back = tape.written(out.0, back, Box::new(move |g, walk| walk.exchange.dispatch(&way.route, &g)?()));
 
-        let k = i64::from(self.config.top_k);
+        let place = rows.inverse.view([-1, rows.k]);
         let [hidden] = tape.graph(&[&base, &back, &weights], Vec::new(), |inputs, _| {
             // In the order of the choices, so that the sum is the same on every grid.
-            let weights = inputs[2].to_kind(inputs[1].kind()).unsqueeze(-1);
-            let sum = (inputs[1].view([-1, k, self.hidden]) * weights).sum_dim_intlist(
-                [1_i64].as_slice(),
-                false,
-                None::<Kind>,
-            );
-            Ok([&inputs[0] + sum.view_as(&inputs[0])])
+            let h = inputs[0].reshape([-1, self.hidden]);
+            Ok([fused::combine(&h, &inputs[1], &place, &inputs[2])?.view_as(&inputs[0])])
         })?;
         Ok(MoeForward { hidden, balance: [of_sequences, of_all], load, chosen })
     }
@@ -145,14 +137,50 @@ impl Moe {
         let base = format!("{}.mlp.shared_experts", self.base);
         let leaves = vec![store.leaf(&format!("{base}.gate_up")), store.leaf(&format!("{base}.down_proj.weight"))];
         let [sum] = tape.graph(&[h, x], leaves, |inputs, leaves| {
-            let y = stacked_feed_forward(&inputs[1], &leaves[0].tensor, &leaves[1].tensor, self.products)?;
+            let y = feed_forward(&inputs[1], &leaves[0].tensor, &leaves[1].tensor, self.products)?;
             Ok([&inputs[0] + y.view_as(&inputs[0])])
         })?;
         Ok(sum)
     }
 
-    /// The local experts over the rows that arrived, expert after expert.
-    fn experts(&self, arrived: &Tensor, leaves: &[Leaf], route: &Route) -> Result<Tensor, ModelError> {
+    /// The local experts over the rows that arrived.
+    fn experts(
+        &self,
+        tape: &mut Tape,
+        store: &Store,
+        arrived: &(Value, Tensor),
+        route: &Route,
+    ) -> Result<(Value, Tensor), ModelError> {
+        if self.products == Products::Plain && arrived.1.device() == Device::Cpu {
+            return self.experts_at_once(tape, store, arrived, route);
+        }
+        let [out] = tape.graph(&[arrived], self.expert_leaves(store, route), |inputs, leaves| {
+            Ok([self.experts_in_turn(&inputs[0], leaves, route)?])
+        })?;
+        Ok(out)
+    }
+
+    /// Threads share the experts.
+    fn experts_at_once(
+        &self,
+        tape: &mut Tape,
+        store: &Store,
+        (value, x): &(Value, Tensor),
+        route: &Route,
+    ) -> Result<(Value, Tensor), ModelError> {
+        let [gate_up, down] = ["gate_up", "down"].map(|name| store.leaf(&format!("{}.mlp.experts.{name}", self.base)));
+        let weights = Experts::new(&gate_up.tensor, &down.tensor, &route.arrived)?;
+        let (y, both) = fused::experts(x, &weights)?;
+        let (x, places) = (x.shallow_clone(), [gate_up.gradient.0, down.gradient.0]);
+        let back = move |g: Tensor, walk: &mut Walk<'_>| {
+            let sums = places.map(|place| &walk.gradients.tensors()[place]);
+            Ok(fused::experts_backward(&g, &x, &both, &weights, sums)?)
+        };
+        Ok(tape.written(*value, y, Box::new(back)))
+    }
+
+    /// Expert after expert.
+    fn experts_in_turn(&self, arrived: &Tensor, leaves: &[Leaf], route: &Route) -> Result<Tensor, ModelError> {
         let busy: Vec<i64> = route.arrived.iter().copied().filter(|&n| n > 0).collect();
         if busy.is_empty() {
             return Ok(arrived.shallow_clone());
@@ -172,7 +200,7 @@ impl Moe {
             .zip(&route.arrived)
             .filter(|&(_, &n)| n > 0)
             .flat_map(|(i, _)| {
-                let both = store.rows(&gate_up, 2 * i..2 * i + 2, &[2 * inner, d]);
+                let both = store.rows(&gate_up, 2 * i..2 * i + 2, &[2, inner, d]);
                 [both, store.rows(&down, i..i + 1, &[d, inner])]
             })
             .collect()
@@ -195,10 +223,5 @@ impl Rows {
         let rows = exchange.combine(&self.route, gradient)?()?.index_select(0, &self.inverse);
         let d = rows.size()[1];
         Ok(rows.view([-1, self.k, d]).sum_dim_intlist([1_i64].as_slice(), false, None::<Kind>))
-    }
-
-    /// Gradients of combined rows travel to the experts that made them.
-    fn experts_back(&self, gradient: &Tensor, exchange: &dyn ExpertExchange) -> Result<Tensor, ModelError> {
-        exchange.dispatch(&self.route, &gradient.index_select(0, &self.order))?()
     }
 }

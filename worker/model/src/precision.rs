@@ -2,6 +2,7 @@
 
 use ds_arch::hugging_face::is_quantised;
 use ds_kernels::fp8::{self, ScaleRule};
+use ds_kernels::fused::{widened_linear, widens};
 use tch::{Kind, Tensor};
 
 use crate::ModelError;
@@ -50,13 +51,28 @@ impl Products {
     /// x Wᵀ over the last dimension of `x`; the weight is `[out, in]`.
     pub(crate) fn linear(self, x: &Tensor, weight: &Tensor) -> Result<Tensor, ModelError> {
         match self {
-            Self::Plain => Ok(x.matmul(&weight.tr())),
+            Self::Plain => linear(x, weight),
             Self::Fp8(rule) => {
-                let mut shape = x.size();
-                let width = shape.pop().expect("a matrix has columns");
-                shape.push(weight.size()[0]);
-                Ok(fp8::linear(&x.reshape([-1, width]), weight, rule)?.view(shape.as_slice()))
+                let (rows, shape) = rows(x, weight);
+                Ok(fp8::linear(&rows, weight, rule)?.view(shape.as_slice()))
             }
         }
     }
+}
+
+/// x Wᵀ over the last dimension of `x`, in the format of activations.
+pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor, ModelError> {
+    if !widens(x) {
+        return Ok(x.f_matmul(&weight.tr())?);
+    }
+    let (rows, shape) = rows(x, weight);
+    Ok(widened_linear(&rows, weight)?.view(shape.as_slice()))
+}
+
+/// `x` as a matrix, and the shape of its product with a weight `[out, in]`.
+pub(crate) fn rows(x: &Tensor, weight: &Tensor) -> (Tensor, Vec<i64>) {
+    let mut shape = x.size();
+    let width = shape.pop().expect("a matrix has columns");
+    shape.push(weight.size()[0]);
+    (x.reshape([-1, width]), shape)
 }

@@ -18,14 +18,21 @@ pub(crate) struct Leaf {
     pub(crate) gradient: (usize, Option<(i64, i64)>),
 }
 
-/// Gradients of a moving phase's input, given those of its output.
-pub(crate) type Reverse = Box<dyn FnOnce(Tensor, &dyn ExpertExchange) -> Result<Tensor, ModelError>>;
+/// What a walk back has at hand beside a gradient.
+pub(crate) struct Walk<'a> {
+    /// Of the stage's parameters, to be added to.
+    pub(crate) gradients: &'a mut Gradients,
+    pub(crate) exchange: &'a dyn ExpertExchange,
+}
+
+/// The gradient of a phase's input, given that of its output.
+pub(crate) type Reverse = Box<dyn FnOnce(Tensor, &mut Walk<'_>) -> Result<Tensor, ModelError>>;
 
 enum Phase {
     /// Autograd knows its derivative.
     Graph { inputs: Vec<(Value, Tensor)>, leaves: Vec<Leaf>, outputs: Vec<(Value, Tensor)> },
-    /// Rows that moved: one input, one output.
-    Moved { input: Value, output: Value, reverse: Reverse },
+    /// Its derivative is written by hand: one input, one output.
+    Written { input: Value, output: Value, reverse: Reverse },
 }
 
 /// All phases of one pass.
@@ -67,11 +74,11 @@ impl Tape {
         Ok(outputs.map(|(value, t)| (value, t.detach())))
     }
 
-    /// Notes that rows moved, and how their gradients move back.
-    pub(crate) fn moved(&mut self, input: Value, output: Tensor, reverse: Reverse) -> (Value, Tensor) {
+    /// Notes a phase that autograd does not see (rows that moved, experts), and how gradients pass it.
+    pub(crate) fn written(&mut self, input: Value, output: Tensor, reverse: Reverse) -> (Value, Tensor) {
         let value = self.value();
         if !self.forgets {
-            self.phases.push(Phase::Moved { input, output: value, reverse });
+            self.phases.push(Phase::Written { input, output: value, reverse });
         }
         (value, output)
     }
@@ -84,6 +91,7 @@ impl Tape {
         gradients: &mut Gradients,
         exchange: &dyn ExpertExchange,
     ) -> Result<Option<Tensor>, ModelError> {
+        let mut walk = Walk { gradients, exchange };
         let mut sums: Vec<Option<Tensor>> = (0..self.n_values).map(|_| None).collect();
         for (value, seed) in seeds {
             add(&mut sums, value, seed);
@@ -91,12 +99,12 @@ impl Tape {
         for phase in self.phases.into_iter().rev() {
             match phase {
                 Phase::Graph { inputs, leaves, outputs } => {
-                    backward_graph(&inputs, &leaves, &outputs, &mut sums, gradients)?;
+                    backward_graph(&inputs, &leaves, &outputs, &mut sums, walk.gradients)?;
                 }
-                Phase::Moved { input, output, reverse } => {
+                Phase::Written { input, output, reverse } => {
                     // None where the weights of all losses behind it are zero, which all ranks agree about.
                     if let Some(gradient) = sums[output.0].take() {
-                        add(&mut sums, input, reverse(gradient, exchange)?);
+                        add(&mut sums, input, reverse(gradient, &mut walk)?);
                     }
                 }
             }

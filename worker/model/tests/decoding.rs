@@ -72,7 +72,7 @@ fn check(config: &ModelConfig) {
         padded(&parts)
     };
     let compare = |decoded: &Decoded, from: &[usize; 3], to: &[usize; 3], depth: usize| {
-        let logits = model.logits(decoded);
+        let logits = model.logits(decoded).expect("logits");
         for row in 0..3 {
             for position in from[row]..to[row] {
                 let found = logits.get(row as i64).get((position - from[row]) as i64);
@@ -139,7 +139,11 @@ fn so_it_does_from_the_first_token_on_without_a_prompt_pass() {
     for (i, &id) in ids.iter().enumerate() {
         let place = [i as i64];
         let decoded = model.decode(&mut cache, &padded(&[&[id]]), Place::From(&place), &OneRank).expect("it runs");
-        assert_equal(&model.logits(&decoded).get(0).get(0), &expected[0].get(i as i64), &format!("position {i}"));
+        assert_equal(
+            &model.logits(&decoded).expect("logits").get(0).get(0),
+            &expected[0].get(i as i64),
+            &format!("position {i}"),
+        );
     }
 }
 
@@ -150,7 +154,7 @@ fn a_refused_draft_leaves_no_trace() {
     let ids = tokens(5, 10);
     let after = |cache: &mut Cache| {
         let decoded = model.decode(cache, &padded(&[&ids[6..8]]), Place::From(&[6]), &OneRank).expect("it runs");
-        model.logits(&decoded)
+        model.logits(&decoded).expect("logits")
     };
     let prompt = padded(&[&ids[..6]]);
     let (mut clean, mut drafted) = (model.cache(1, 16), model.cache(1, 16));

@@ -27,6 +27,13 @@ const FLUSH_MAX: Duration = Duration::from_secs(10);
 const EVENTS_MAX: usize = 256;
 /// Reports on their way to a coordinator that is there; when there are more, ranks' prints wait too.
 const WAITING_MAX: usize = 256;
+/// For ranks: a step frees what the next one asks for again, so the allocator keeps it rather than have the kernel clear
+/// the same pages every step, and in large pages where it may.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
+    ("MALLOC_TRIM_THRESHOLD_", "4294967296"),
+    ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
+];
 
 /// Why an agent ends.
 #[derive(Debug)]
@@ -243,10 +250,12 @@ impl Agent {
             option("--address", nic.address.to_string());
         }
         let threads = threads.to_string();
-        let environment = [("DSCTL_TOKEN", &self.config.token), ("OMP_NUM_THREADS", &threads)];
+        let seat = [("DSCTL_TOKEN", self.config.token.as_str()), ("OMP_NUM_THREADS", threads.as_str())];
+        // What this machine's people have set stays.
+        let allocator = ALLOCATOR.iter().copied().filter(|(name, _)| std::env::var_os(name).is_none());
         ProcessSpec {
             command,
-            environment: environment.map(|(name, value)| (name.to_owned(), value.clone())).to_vec(),
+            environment: seat.into_iter().chain(allocator).map(|(name, value)| (name.into(), value.into())).collect(),
             folder: self.config.work.clone(),
         }
     }

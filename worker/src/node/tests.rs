@@ -152,7 +152,7 @@ async fn a_node_registers_what_it_has() {
 #[tokio::test]
 async fn a_rank_gets_its_seat_and_the_token_and_its_lines_and_exit_code_are_told() {
     let mut fake = Fake::start().await;
-    let script = r#"echo "$@"; echo "$DSCTL_TOKEN $OMP_NUM_THREADS" >&2; exit 3"#;
+    let script = r#"echo "$@"; echo "$DSCTL_TOKEN $OMP_NUM_THREADS $MALLOC_TRIM_THRESHOLD_" >&2; exit 3"#;
     let _running = start(config(fake.join(), script));
     let mut talk = fake.node().await;
     welcome(&mut talk, 0).await;
@@ -161,7 +161,7 @@ async fn a_rank_gets_its_seat_and_the_token_and_its_lines_and_exit_code_are_told
     let (mut printed, exited) = hear_exited(&mut talk).await;
     printed.sort();
     let seat = "--job tiny-1 --attempt 2 --rank 3 --device cpu --threads 4 --address 127.0.0.1";
-    assert_eq!(printed, [format!("--join {} {seat}", fake.join()), format!("{TOKEN} 4")]);
+    assert_eq!(printed, [format!("--join {} {seat}", fake.join()), format!("{TOKEN} 4 4294967296")]);
     assert_eq!((exited.exit_code, exited.signal), (Some(3), None));
     let mut last = exited.last_lines;
     last.sort();

@@ -145,9 +145,15 @@ pub(super) fn load(
     Ok(())
 }
 
-fn read_into(checkpoint: &Checkpoint, name: &str, kind: RecordKind, target: &Tensor) -> Result<(), RankError> {
-    let whole: Vec<_> = target.size().iter().map(|&d| 0..d as u64).collect();
-    let (stored, bytes) = checkpoint.read(name, kind, &whole)?;
+/// Reads a whole tensor into another of its shape, whatever the number formats of both are.
+pub(crate) fn read_into(
+    checkpoint: &Checkpoint,
+    name: &str,
+    kind: RecordKind,
+    target: &Tensor,
+) -> Result<(), RankError> {
+    let shape: Vec<u64> = target.size().iter().map(|&d| d as u64).collect();
+    let (stored, bytes) = checkpoint.read_whole(name, kind, &shape)?;
     let values = Tensor::from_data_size(&bytes, &target.size(), tensor_kind(stored));
     no_grad(|| target.shallow_clone().copy_(&values));
     Ok(())
@@ -168,7 +174,8 @@ fn agree(world: &Group, deadline: Instant, work: impl FnOnce() -> Result<(), Ran
     }
 }
 
-fn row(tensor: &Tensor, index: Option<i64>) -> Tensor {
+/// A row of a tensor, or all of it, over the same memory.
+pub(crate) fn row(tensor: &Tensor, index: Option<i64>) -> Tensor {
     index.map_or_else(|| tensor.shallow_clone(), |i| tensor.get(i)).detach()
 }
 

@@ -23,9 +23,10 @@ use crate::step::{
     sum_over_holders,
 };
 use checkpoints::Checkpoints;
-use setup::Groups;
 
+pub(crate) use checkpoints::{read_into, row};
 pub use setup::Setup;
+pub(crate) use setup::{Groups, device, precision, stage_model};
 
 /// One rank, ready to train.
 pub struct Trainer {

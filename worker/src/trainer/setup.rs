@@ -27,18 +27,18 @@ pub struct Setup {
 }
 
 /// The groups that a rank talks in.
-pub(super) struct Groups {
-    pub(super) world: Group,
-    pub(super) pipeline: Group,
-    pub(super) data: Group,
-    pub(super) expert: Group,
-    pub(super) replica: Group,
+pub(crate) struct Groups {
+    pub(crate) world: Group,
+    pub(crate) pipeline: Group,
+    pub(crate) data: Group,
+    pub(crate) expert: Group,
+    pub(crate) replica: Group,
     /// Of every operation.
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl Groups {
-    pub(super) fn new(endpoint: &Endpoint, plan: &JobPlan, rank: &RankPlan) -> Self {
+    pub(crate) fn new(endpoint: &Endpoint, plan: &JobPlan, rank: &RankPlan) -> Self {
         // In the plan's order, on every rank.
         let made: Vec<(GroupKind, Group)> =
             rank.groups.iter().map(|group| (group.kind, endpoint.group(group.id, &group.ranks))).collect();
@@ -57,12 +57,12 @@ impl Groups {
     }
 
     /// When an operation that starts now has failed.
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         now() + self.timeout
     }
 }
 
-pub(super) fn device(name: &str) -> Result<Device, RankError> {
+pub(crate) fn device(name: &str) -> Result<Device, RankError> {
     let refused = |reason: String| RankError::Device { device: name.to_owned(), reason };
     let Some(index) = name.strip_prefix("cuda:") else { return Ok(Device::Cpu) };
     let index: usize = index.parse().map_err(|_| refused("its number does not read".to_owned()))?;
@@ -74,7 +74,7 @@ pub(super) fn device(name: &str) -> Result<Device, RankError> {
 }
 
 /// Of activations and products.
-pub(super) fn precision(spec: &PrecisionSpec) -> Precision {
+pub(crate) fn precision(spec: &PrecisionSpec) -> Precision {
     match spec.compute {
         ComputeType::F32 => Kind::Float.into(),
         ComputeType::Bf16 => Kind::BFloat16.into(),
@@ -90,7 +90,7 @@ pub(super) fn precision(spec: &PrecisionSpec) -> Precision {
 }
 
 /// The rank's part of the network, with initial weights.
-pub(super) fn stage_model(plan: &JobPlan, rank: &RankPlan, device: Device) -> Result<StageModel, RankError> {
+pub(crate) fn stage_model(plan: &JobPlan, rank: &RankPlan, device: Device) -> Result<StageModel, RankError> {
     let stage = &rank.stages[0];
     let part = StagePart {
         embeds: stage.embeds,

@@ -14,6 +14,7 @@ mod resolved;
 mod rules;
 mod schema;
 mod set;
+mod start;
 mod suggest;
 mod tree;
 mod value;
@@ -30,6 +31,7 @@ pub use problem::{Problem, Problems};
 pub use read::read;
 pub use resolved::{Explained, Resolved};
 pub use schema::schema;
+pub use start::Differing;
 pub use write::to_yaml;
 
 /// A job of `kind: train`.

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use ds_checkpoint::CheckpointError;
+use ds_checkpoint::bridge::BridgeError;
 use ds_coordinator::server::ServerError;
 use ds_plan::spec::Problems;
 use ds_plan::{NotExecutable, PlanError, SeatError};
@@ -159,6 +161,27 @@ pub(crate) enum Failure {
     /// There is none where one was looked for.
     #[error("there is no checkpoint in {}", path.display())]
     NoCheckpoint { path: PathBuf },
+    /// Flags of a generation, all that are wrong.
+    #[error("{0}")]
+    Flags(#[from] ds_plan::generation::FlagProblems),
+    /// What a checkpoint says of its model.
+    #[error("{0}")]
+    Source(#[from] ds_plan::generation::SourceError),
+    /// The worker that wrote did not end by itself.
+    #[error("ds-worker was ended from outside: {how}")]
+    WriterKilled { how: String },
+    /// A Hugging Face folder was not imported, or not exported.
+    #[error("{0}")]
+    Bridge(#[from] BridgeError),
+    /// The user did not want to wait.
+    #[error("ended at once; the same command goes on from what is finished")]
+    LeftAtOnce,
+    /// What a job would start from.
+    #[error("checkpoint.start_from: {error}")]
+    StartFrom { path: PathBuf, error: Box<CheckpointError> },
+    /// A checkpoint that says nothing of its model.
+    #[error("{} says neither which job trained it nor what it was imported from", path.display())]
+    NoNetwork { path: PathBuf },
     /// A file of flows does not read, or they cannot be.
     #[error("{}: {reason}", path.display())]
     Flows { path: PathBuf, reason: String },
@@ -216,6 +239,9 @@ impl Failure {
             | Self::Yaml(_)
             | Self::BackgroundNotStarted { .. }
             | Self::NodeEnded { .. }
+            | Self::WriterKilled { .. }
+            | Self::LeftAtOnce
+            | Self::Bridge(BridgeError::Stopped { .. } | BridgeError::Checkpoint(CheckpointError::Write { .. }))
             | Self::Runtime(_)
             | Self::Stdout(_) => Exit::Failed,
             _ => Exit::User,
@@ -268,11 +294,31 @@ impl Failure {
             Self::BackgroundNotStarted { log, .. } => format!("all that it said is in {}", log.display()),
             Self::WorkerMissing { .. } => "make build makes it; DSCTL_WORKER names another place".to_owned(),
             Self::WorkerNotStarted { .. } => "make build makes it anew".to_owned(),
+            Self::NoCheckpoint { .. } => "the end of a job leaves one; dsctl status shows how far it is".to_owned(),
+            Self::WriterKilled { .. } => "if memory ran out: fewer prompts with --batch, or --compute bf16".to_owned(),
             Self::NodeEnded { log, .. } => format!("all that it said is in {}", log.display()),
+            Self::StartFrom { path, .. } if path.is_dir() => {
+                format!("name one checkpoint, such as {}/step-00000100", path.display())
+            }
+            Self::StartFrom { .. } => "dsctl import HF_DIR CKPT makes one of a Hugging Face folder".to_owned(),
+            Self::Bridge(error) => return crossing_hint(error),
             _ => return None,
         };
         Some(hint)
     }
+}
+
+fn crossing_hint(error: &BridgeError) -> Option<String> {
+    let hint = match error {
+        BridgeError::Exists { .. } => "name a folder that is not there yet",
+        BridgeError::InTheWay { .. } => "move it away, or name another folder to make",
+        BridgeError::Memory { .. } => "allow more with --max-ram",
+        BridgeError::Room { .. } => "free some space, or name a folder on another disk",
+        BridgeError::Checkpoint(CheckpointError::Write { .. }) => "the same command goes on from what is finished",
+        BridgeError::NoWeights { .. } => "name the folder with config.json and model*.safetensors",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 /// From our own writes to stdout.

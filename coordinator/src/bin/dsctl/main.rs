@@ -4,6 +4,7 @@ mod background;
 mod client;
 mod clock;
 mod commands;
+mod crossing;
 mod data;
 mod facts;
 mod failure;
@@ -13,12 +14,18 @@ mod interrupts;
 mod link;
 mod local;
 mod machine;
+mod memory;
+mod network;
 mod node;
 mod output;
 mod place;
 mod room;
+mod sample;
 mod show;
+mod size;
 mod spec;
+mod start;
+mod target;
 mod watch;
 
 use std::process::ExitCode;
@@ -26,8 +33,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    calibrate, cancel, check, ckpt, coordinator, data_command, fabric, launch, limits, list, logs, nodes, plan, resume,
-    schema, simulate, status, watch as watching,
+    calibrate, cancel, check, ckpt, coordinator, data_command, export, fabric, generate, import, launch, limits, list,
+    logs, nodes, plan, resume, schema, simulate, status, watch as watching,
 };
 use output::finish;
 
@@ -48,6 +55,9 @@ Examples:
   dsctl launch job.yaml --detach       train in the background
   dsctl watch last                     watch it
   dsctl resume last                    go on after a failure, from the newest whole checkpoint
+  dsctl generate last --prompt ROMEO:  what its model writes
+  dsctl import HF_DIR CKPT             a checkpoint of a Hugging Face folder of DeepSeek-V3
+  dsctl export last HF_DIR             and the way back
 
 Exit codes: 0 done, 1 the job or the command failed, 64 you must change something.
 Everything is kept in DSCTL_HOME, or ~/.dsctl.";
@@ -68,6 +78,9 @@ enum Command {
     Resume(resume::Args),
     Data(data_command::Args),
     Ckpt(ckpt::Args),
+    Generate(generate::Args),
+    Import(import::Args),
+    Export(export::Args),
     Fabric(fabric::Args),
     Calibrate(calibrate::Args),
     Simulate(simulate::Args),
@@ -94,6 +107,9 @@ fn main() -> ExitCode {
         Command::Resume(resume) => resume.run(),
         Command::Data(data) => data.run(),
         Command::Ckpt(ckpt) => ckpt.run(),
+        Command::Generate(generate) => generate.run(),
+        Command::Import(import) => import.run(),
+        Command::Export(export) => export.run(),
         Command::Fabric(fabric) => fabric.run(),
         Command::Calibrate(calibrate) => calibrate.run(),
         Command::Simulate(simulate) => simulate.run(),

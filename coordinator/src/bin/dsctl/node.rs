@@ -91,6 +91,10 @@ fn how(status: Option<ExitStatus>) -> String {
 pub(crate) struct Worker(PathBuf);
 
 impl Worker {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// `DSCTL_WORKER`, or `ds-worker` beside dsctl, or on the PATH.
     pub(crate) fn find() -> Result<Self, Failure> {
         let looked = match std::env::var_os("DSCTL_WORKER").filter(|value| !value.is_empty()) {

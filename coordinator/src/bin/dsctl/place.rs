@@ -11,6 +11,7 @@ use crate::interrupts::Interrupts;
 use crate::local::Local;
 use crate::node::Worker;
 use crate::output::{Exit, Format, data, json, log, talk};
+use crate::sample;
 use crate::watch::follow::{Ended, Follower, OnInterrupt};
 use crate::watch::report;
 use crate::watch::screen::Screen;
@@ -18,7 +19,12 @@ use crate::watch::screen::Screen;
 /// What is wanted of a coordinator.
 pub(crate) enum Wish {
     /// A new job.
-    New { spec_yaml: String, priority: Option<i32> },
+    New {
+        spec_yaml: String,
+        priority: Option<i32>,
+        /// What its model is to continue when it is done.
+        sample: Option<String>,
+    },
     /// That a job which was stopped goes on.
     Again { job: String },
 }
@@ -27,7 +33,7 @@ impl Wish {
     /// Hands it in; returns the job's id.
     async fn enter(&self, client: &mut Client) -> Result<String, Failure> {
         match self {
-            Self::New { spec_yaml, priority } => client.submit(spec_yaml.clone(), *priority).await,
+            Self::New { spec_yaml, priority, .. } => client.submit(spec_yaml.clone(), *priority).await,
             Self::Again { job } => {
                 let now = client.get(job).await?;
                 match state(&now) {
@@ -37,6 +43,13 @@ impl Wish {
                 }
                 Ok(now.id)
             }
+        }
+    }
+
+    /// Lets the model write, if that is wanted.
+    async fn sample(&self, ended: &Ended) {
+        if let (Self::New { sample: Some(prompt), .. }, Ended::Job(told)) = (self, ended) {
+            sample::add(&told.job, prompt).await;
         }
     }
 
@@ -69,7 +82,9 @@ pub(crate) async fn there(mut client: Client, wish: &Wish, format: Format) -> Re
     let follower = Follower { client, screen: screen_of, interrupts, on_interrupt, is_patient: true };
     let ended = follower.follow(&job).await;
     screen.close();
-    tell(ended?, &job, format)
+    let ended = ended?;
+    wish.sample(&ended).await;
+    tell(ended, &job, format)
 }
 
 /// Under a coordinator of this process, which ends with the job.
@@ -92,6 +107,7 @@ pub(crate) async fn here(home: &Home, worker: &Worker, wish: &Wish, format: Form
     // What is left of the run is written before it is told.
     local.end().await;
     let (ended, job) = ended?;
+    wish.sample(&ended).await;
     tell(ended, &job, format)
 }
 

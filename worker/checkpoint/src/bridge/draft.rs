@@ -67,6 +67,16 @@ impl Draft {
         &self.folder
     }
 
+    /// Bytes of a file that an earlier run left; 0 without one.
+    pub(super) fn length_of(&self, file: &str) -> u64 {
+        fs::symlink_metadata(self.folder.join(file)).map_or(0, |meta| meta.len())
+    }
+
+    /// Leaves it to a later run, unless there is nothing to go on with.
+    pub(super) fn leave(self) -> Result<(), BridgeError> {
+        if is_empty(&self.folder) { self.remove() } else { Ok(()) }
+    }
+
     /// Notes that a file is finished, once it is on the disk.
     pub(super) fn note(&self, run: &str, plan: &FilePlan<'_>, tensors: Vec<String>) -> Result<Note, BridgeError> {
         let header = blake3::hash(&plan.header).to_hex().to_string();

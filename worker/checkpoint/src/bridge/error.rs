@@ -151,6 +151,22 @@ pub enum BridgeError {
         /// The draft.
         path: PathBuf,
     },
+    /// The disk is too full.
+    #[error("{} needs {needed} more bytes, and its disk has {free} free", path.display())]
+    Room {
+        /// The draft.
+        path: PathBuf,
+        /// In bytes, besides what an earlier run has written.
+        needed: u64,
+        /// In bytes.
+        free: u64,
+    },
+    /// Whoever saw the progress wanted no more.
+    #[error("stopped; the same command goes on from what is finished in {}", path.display())]
+    Stopped {
+        /// The draft.
+        path: PathBuf,
+    },
     /// It cannot be done in so little memory.
     #[error("{given} bytes of memory are too little: {what} needs {needed}")]
     Memory {
@@ -166,7 +182,8 @@ pub enum BridgeError {
 impl BridgeError {
     /// Whether going on later is sensible: the disk failed, not what was read.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::Checkpoint(CheckpointError::Write { .. }))
+        let disk = matches!(self, Self::Checkpoint(CheckpointError::Write { .. }));
+        disk || matches!(self, Self::Room { .. } | Self::Stopped { .. })
     }
 }
 

@@ -1,13 +1,14 @@
 //! A checkpoint becomes a Hugging Face folder.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use ds_arch::ModelConfig;
 use ds_arch::hugging_face::{self, WeightType, is_quantised, scale_name, shared_copies};
 use serde_json::{Map, Value, json};
 
+use super::beside;
 use super::draft::{Draft, Note};
 use super::element::Element;
 use super::error::BridgeError;
@@ -21,22 +22,9 @@ use super::source::{self, CONFIG, INDEX, SINGLE};
 use super::target::{Crossing, fingerprint};
 use super::workers::{Progress, Report};
 use crate::checkpoint::Checkpoint;
-use crate::disk;
+use crate::companions;
 use crate::record::{Dtype, RecordKind};
 
-const GENERATION: &str = "generation_config.json";
-/// What else a folder may hold that programs need beside the weights.
-const COMPANIONS: &[&str] = &[
-    GENERATION,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-];
 /// Of a `config.json` that is taken as a model for another.
 const CONFIG_LIMIT: u64 = 1 << 24;
 
@@ -119,19 +107,20 @@ impl Export {
         Ok(self.plan()?.files.into_iter().map(|file| (file.name, file.length)).collect())
     }
 
-    /// Writes the folder `target`, or goes on where an earlier run of the same was killed.
+    /// Writes the folder `target`, or goes on where an earlier run of the same was killed or stopped.
     ///
     /// # Errors
-    /// When a tensor is damaged or cannot be what it should become, or the disk refuses. There is no `target` then.
+    /// When a tensor is damaged or cannot be what it should become, the disk refuses, or `progress` breaks. There is no
+    /// `target` then.
     pub fn run(
         &self,
         target: &Path,
         limits: Limits,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<(PathBuf, Report), BridgeError> {
         let plan = self.plan()?;
         let mut names: Vec<&str> = plan.files.iter().map(|file| file.name.as_str()).collect();
-        names.extend(COMPANIONS);
+        names.extend(beside::NAMES);
         names.extend([CONFIG, INDEX]);
         let commit = |draft: &Draft, _: &[Note]| self.finish(draft, &plan.files);
         plan.run(target, limits, progress, commit, |name| names.contains(&name))
@@ -144,22 +133,23 @@ impl Export {
             draft.write(INDEX, &index(files))?;
         }
         if let Some(text) = self.kept.as_deref().and_then(generation) {
-            draft.write(GENERATION, &text)?;
+            draft.write(beside::GENERATION, &text)?;
         }
-        for name in COMPANIONS {
-            let Some(from) = self.options.like.as_ref().map(|like| like.join(name)).filter(|path| path.is_file())
-            else {
-                continue;
-            };
-            let to = draft.folder().join(name);
-            disk::remove(&to)?;
-            fs::copy(&from, &to).map_err(disk::written(&to))?;
-            fs::File::open(&to).and_then(|file| file.sync_all()).map_err(disk::written(&to))?;
+        match &self.options.like {
+            Some(like) => beside::found(like)?
+                .iter()
+                .try_for_each(|(name, path)| Ok(companions::copy(path, &draft.folder().join(name)).map(|_| ())?)),
+            None => beside::give_out(&self.folder, self.checkpoint.state().companions(), draft.folder()),
         }
-        Ok(())
     }
 
+    /// As it came, if it still says what the weights are.
     fn config(&self) -> Result<String, BridgeError> {
+        if let (ExportType::Stored, None, Some(kept)) = (self.options.weights, &self.options.like, &self.kept)
+            && hugging_face::read(kept).is_ok_and(|config| config.model == self.model)
+        {
+            return Ok(kept.clone());
+        }
         let bad = |problems| BridgeError::Config { path: PathBuf::from(CONFIG), problems };
         hugging_face::write(&self.model, self.weight_type(), self.kept.as_deref()).map_err(bad)
     }

@@ -1,9 +1,11 @@
 //! A Hugging Face folder becomes a checkpoint of step 0 without moments.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use ds_arch::ModelConfig;
 
+use super::beside;
 use super::draft::{Draft, Note};
 use super::element::Element;
 use super::error::BridgeError;
@@ -19,7 +21,7 @@ use crate::draft::seal;
 use crate::manifest::FileEntry;
 use crate::part::Part;
 use crate::record::{Piece, Record, RecordKind, key};
-use crate::state::{Origin, TrainState};
+use crate::state::{Companion, Origin, TrainState};
 use crate::tensor_file;
 
 /// A file of a checkpoint that is made from another: what is lost when a run is killed, at most, on every thread.
@@ -72,20 +74,22 @@ impl Import {
         Ok(self.plan()?.files.into_iter().map(|file| (file.name, file.length)).collect())
     }
 
-    /// Writes the checkpoint `target`, or goes on where an earlier run with the same folder was killed.
+    /// Writes the checkpoint `target`, or goes on where an earlier run with the same folder was killed or stopped.
     ///
     /// # Errors
-    /// When a tensor cannot be read, is not what it must be, or the disk refuses. There is no `target` then.
+    /// When a tensor cannot be read, is not what it must be, the disk refuses, or `progress` breaks. There is no
+    /// `target` then.
     pub fn run(
         &self,
         target: &Path,
         limits: Limits,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<(PathBuf, Report), BridgeError> {
         let plan = self.plan()?;
         let commit = |draft: &Draft, notes: &[Note]| {
             let parts = (0..).zip(plan.files.iter().zip(notes)).map(|(i, (file, note))| part(i, file, note)).collect();
-            Ok(seal(draft.folder(), 0, parts, &self.state())?)
+            let companions = beside::take_in(&self.source.folder, draft.folder())?;
+            Ok(seal(draft.folder(), 0, parts, &self.state(companions))?)
         };
         plan.run(target, limits, progress, commit, |_| true)
     }
@@ -144,11 +148,12 @@ impl Import {
         fingerprint(parts.iter().map(Vec::as_slice))
     }
 
-    fn state(&self) -> TrainState {
+    fn state(&self, companions: Vec<Companion>) -> TrainState {
         let origin = Origin {
             config: self.source.config_text.clone(),
             mtp_depth: self.inventory.model.mtp.depth,
             shared_copies: self.inventory.copies.iter().map(|(copy, _)| copy.name.clone()).collect(),
+            companions,
         };
         TrainState { origin: Some(origin), ..TrainState::default() }
     }

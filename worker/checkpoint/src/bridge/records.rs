@@ -1,5 +1,6 @@
 //! What a model has, against what a checkpoint holds.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use ds_arch::ModelConfig;
@@ -18,8 +19,31 @@ pub(super) struct Held {
     pub(super) scales: Option<Record>,
 }
 
+/// Whether a checkpoint holds every weight and bias of a model, in its shape; it may hold more. Reads no tensor.
+///
+/// # Errors
+/// Everything that is missing or has another shape.
+pub fn holds(folder: &Path, checkpoint: &Checkpoint, model: &ModelConfig) -> Result<(), BridgeError> {
+    let (_, problems) = look_up(checkpoint, model);
+    if problems.is_empty() { Ok(()) } else { Err(BridgeError::Tensors { folder: folder.to_owned(), problems }) }
+}
+
 /// All that the model has, in its order, and nothing else; or everything that is wrong. Moments are passed over.
 pub(super) fn held(folder: &Path, checkpoint: &Checkpoint, model: &ModelConfig) -> Result<Vec<Held>, BridgeError> {
+    let (all, mut problems) = look_up(checkpoint, model);
+    let known: HashSet<&str> = all.iter().map(|held| held.record.name.as_str()).collect();
+    let stranger = |record: &&Record| {
+        matches!(record.kind, RecordKind::Weight | RecordKind::Bias) && !known.contains(record.name.as_str())
+    };
+    if problems.is_empty() {
+        let strangers = checkpoint.records().iter().filter(stranger);
+        problems.extend(strangers.map(|record| TensorProblem::Unexpected { name: record.name.clone() }));
+    }
+    if problems.is_empty() { Ok(all) } else { Err(BridgeError::Tensors { folder: folder.to_owned(), problems }) }
+}
+
+/// What there is of a model, and what is wrong with the rest.
+fn look_up(checkpoint: &Checkpoint, model: &ModelConfig) -> (Vec<Held>, Vec<TensorProblem>) {
     let mut problems = Vec::new();
     let mut all = Vec::new();
     let find = |name: &str, kind| {
@@ -44,13 +68,5 @@ pub(super) fn held(folder: &Path, checkpoint: &Checkpoint, model: &ModelConfig) 
         }
         all.push(Held { record, scales });
     }
-    let known: std::collections::HashSet<&str> = all.iter().map(|held| held.record.name.as_str()).collect();
-    let stranger = |record: &&Record| {
-        matches!(record.kind, RecordKind::Weight | RecordKind::Bias) && !known.contains(record.name.as_str())
-    };
-    if problems.is_empty() {
-        let strangers = checkpoint.records().iter().filter(stranger);
-        problems.extend(strangers.map(|record| TensorProblem::Unexpected { name: record.name.clone() }));
-    }
-    if problems.is_empty() { Ok(all) } else { Err(BridgeError::Tensors { folder: folder.to_owned(), problems }) }
+    (all, problems)
 }

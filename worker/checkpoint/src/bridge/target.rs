@@ -1,5 +1,6 @@
 //! What both ways do once they know their files: work in a draft, and leave nothing half-written.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::draft::{Draft, Note};
@@ -7,6 +8,7 @@ use super::error::BridgeError;
 use super::job::Job;
 use super::layout::FilePlan;
 use super::limits::{Limits, Room};
+use super::room;
 use super::workers::{Comparison, Progress, Report, Workers};
 
 /// Everything that is read, compared and written.
@@ -26,14 +28,15 @@ impl Crossing<'_> {
         &self,
         target: &Path,
         limits: Limits,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
         commit: impl FnOnce(&Draft, &[Note]) -> Result<(), BridgeError>,
         kept: impl Fn(&str) -> bool,
     ) -> Result<(PathBuf, Report), BridgeError> {
         let room = self.room(limits)?;
         let draft = Draft::open(target)?;
         let workers = Workers { draft: &draft, run: &self.run, room, source: self.source };
-        let outcome = workers.work(&self.comparisons, &self.files, progress).and_then(|notes| {
+        let mut work = || workers.work(&self.comparisons, &self.files, progress);
+        let outcome = room::enough(&draft, &self.files).and_then(|()| work()).and_then(|notes| {
             let (notes, resumed): (Vec<Note>, Vec<bool>) = notes.into_iter().unzip();
             commit(&draft, &notes)?;
             Ok(resumed.into_iter().filter(|resumed| *resumed).count())
@@ -41,9 +44,7 @@ impl Crossing<'_> {
         match outcome {
             Ok(n_resumed) => Ok((draft.publish(kept)?, Report { n_resumed, ..self.report() })),
             Err(error) => {
-                if !error.may_pass() {
-                    draft.remove()?;
-                }
+                if error.may_pass() { draft.leave() } else { draft.remove() }?;
                 Err(error)
             }
         }

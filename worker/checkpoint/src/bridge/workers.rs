@@ -1,5 +1,6 @@
 //! Threads that work through files, each with its own small memory.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -72,12 +73,12 @@ impl From<BridgeError> for Stop {
 }
 
 impl Workers<'_> {
-    /// Makes all comparisons and files. The notes are in the order of files; with each, whether an earlier run made it.
+    /// Makes all comparisons and files, until `progress` breaks. The notes are in the order of files; with each, whether an earlier run made it.
     pub(super) fn work(
         &self,
         comparisons: &[Comparison<'_>],
         files: &[FilePlan<'_>],
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Vec<(Note, bool)>, BridgeError> {
         let total_bytes = files.iter().map(|file| file.length - file.header.len() as u64).sum();
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -120,12 +121,18 @@ impl Workers<'_> {
             for n in receiver {
                 done_bytes += n;
                 // What was found damaged counts twice.
-                progress(Progress { done_bytes: done_bytes.min(total_bytes), total_bytes });
+                if progress(Progress { done_bytes: done_bytes.min(total_bytes), total_bytes }).is_break() {
+                    stop.store(true, Ordering::Relaxed);
+                }
             }
             threads.into_iter().flat_map(|thread| thread.join().expect("it panics only if a job does")).collect()
         });
         if let Some(error) = failure.into_inner().expect("nobody panics with it") {
             return Err(error);
+        }
+        if notes.len() < files.len() {
+            // Only who sees the progress stops threads that do not fail.
+            return Err(BridgeError::Stopped { path: self.draft.folder().to_owned() });
         }
         notes.sort_by_key(|(file, ..)| *file);
         Ok(notes.into_iter().map(|(_, note, resumed)| (note, resumed)).collect())

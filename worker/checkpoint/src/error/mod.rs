@@ -142,6 +142,18 @@ pub enum CheckpointError {
         /// Other kinds that it has of that name.
         there: Vec<String>,
     },
+    /// A tensor has another shape than whoever reads it.
+    #[error("{}: {record} has shape {found:?}, {expected:?} is wanted", path.display())]
+    Shape {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Which tensor.
+        record: String,
+        /// As it is.
+        found: Vec<u64>,
+        /// As it should be.
+        expected: Vec<u64>,
+    },
     /// What came from a writer does not read.
     #[error("a writer's part of a checkpoint does not read: {reason}")]
     Part {

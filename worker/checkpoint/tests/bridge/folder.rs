@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow::Continue;
 use std::path::{Path, PathBuf};
 
 use ds_arch::hugging_face::{WeightType, is_quantised, scale_name, shared_copies, write};
@@ -174,7 +175,7 @@ pub(crate) fn load(folder: &Path) -> (Tensors, Vec<String>) {
 }
 
 pub(crate) fn import(from: &Path, to: &Path) -> Result<Report, BridgeError> {
-    Ok(Import::open(from)?.run(to, Limits::default(), &mut |_| ())?.1)
+    Ok(Import::open(from)?.run(to, Limits::default(), &mut |_| Continue(()))?.1)
 }
 
 pub(crate) fn options(weights: ExportType) -> ExportOptions {
@@ -184,7 +185,7 @@ pub(crate) fn options(weights: ExportType) -> ExportOptions {
 pub(crate) fn export(from: &Path, to: &Path, options: ExportOptions) -> Result<Report, BridgeError> {
     let checkpoint = Checkpoint::open(from)?;
     let model = Export::imported_model(from, &checkpoint)?.expect("it was imported");
-    Ok(Export::open(from, checkpoint, model, options)?.run(to, Limits::default(), &mut |_| ())?.1)
+    Ok(Export::open(from, checkpoint, model, options)?.run(to, Limits::default(), &mut |_| Continue(()))?.1)
 }
 
 /// A place to work in: a source, a checkpoint, a target.

@@ -1,6 +1,7 @@
 //! What comes in goes out as it was, tensor by tensor and bit by bit.
 
 use std::fs;
+use std::ops::ControlFlow::Continue;
 
 use ds_arch::hugging_face::read;
 use ds_checkpoint::bridge::{ExportType, Import};
@@ -36,7 +37,7 @@ fn a_checkpoint_that_was_imported_is_whole_and_holds_what_training_reads() {
     let opened = Import::open(&place.at("hf")).unwrap().with_part_bytes(50_000);
     assert_eq!(opened.model(), &model);
     let planned: Vec<u64> = opened.files().unwrap().into_iter().map(|(_, bytes)| bytes).collect();
-    let (_, report) = opened.run(&place.at("ckpt"), Default::default(), &mut |_| ()).unwrap();
+    let (_, report) = opened.run(&place.at("ckpt"), Default::default(), &mut |_| Continue(())).unwrap();
     assert!(report.n_files > 5 && report.n_files == planned.len() && report.n_resumed == 0, "{report:?}");
     assert_eq!(report.bytes, planned.iter().sum::<u64>());
     let checkpoint = Checkpoint::open(&place.at("ckpt")).unwrap();

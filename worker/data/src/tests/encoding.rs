@@ -38,7 +38,7 @@ fn tokenizer(model: Value, pre_tokenizer: Value, added_tokens: &[Value]) -> Vec<
 }
 
 /// One token for each byte, by its number, as byte-level BPE without merges has it.
-fn byte_level() -> Vec<u8> {
+pub(super) fn byte_level() -> Vec<u8> {
     let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let mut next = 256;
     let mut letter = |byte: u8| {

@@ -5,6 +5,7 @@ mod corpus;
 mod encoding;
 mod place;
 mod refusals;
+mod stream;
 mod text;
 mod tokens;
 mod trigrams;

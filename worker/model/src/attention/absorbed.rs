@@ -15,10 +15,10 @@ use crate::tape::Leaf;
 impl Attention {
     /// All that later tokens need of these, `[b, t, c]`. `rope` stands at their positions.
     pub(crate) fn latent(&self, h: &Tensor, leaves: &[Leaf], rope: &Rope) -> Result<Tensor, ModelError> {
-        let x = rms_norm(h, &leaves[0].tensor, self.eps);
+        let x = rms_norm(h, &leaves[0].tensor, self.eps)?;
         let (rank, rotated) = (i64::from(self.config.kv_lora_rank), i64::from(self.config.qk_rope_dim));
         let parts = self.products.linear(&x, &leaves[1].tensor)?.split_with_sizes([rank, rotated], -1);
-        let compressed = rms_norm(&parts[0], &leaves[2].tensor, LATENT_EPS);
+        let compressed = rms_norm(&parts[0], &leaves[2].tensor, LATENT_EPS)?;
         Ok(Tensor::cat(&[compressed, rope.rotate(&parts[1].unsqueeze(2)).squeeze_dim(2)], -1))
     }
 
@@ -39,7 +39,7 @@ impl Attention {
         let (b, t, _) = h.size3().expect("a stream is sequences × tokens × width");
         let up = w[3].to_kind(h.kind()).view([heads, nope + v, rank]).split_with_sizes([nope, v], 1);
 
-        let q = self.query(&rms_norm(h, w[0], self.eps), &w[5..], rope)?.split_with_sizes([nope, rotated], -1);
+        let q = self.query(&rms_norm(h, w[0], self.eps)?, &w[5..], rope)?.split_with_sizes([nope, rotated], -1);
         let q = Tensor::cat(&[&q[0].matmul(&up[0]), &q[1]], -1).view([b, heads * t, rank + rotated]);
         let scale = f64::from(c.qk_dim()).powf(-0.5) * c.rope.logit_scale();
         let wide = if h.kind() == Kind::Double { Kind::Double } else { Kind::Float };

@@ -8,7 +8,7 @@ use tch::{Device, Tensor, no_grad};
 
 use crate::attention::Attention;
 use crate::exchange::ExpertExchange;
-use crate::feed_forward::stacked_feed_forward;
+use crate::feed_forward::feed_forward;
 use crate::gate::Choice;
 use crate::loss::{IGNORED, LossWeights, StageLosses};
 use crate::moe::Moe;
@@ -19,7 +19,7 @@ use crate::tape::{Tape, Value};
 use crate::watch::{Seen, Watch};
 use crate::{ModelError, Precision};
 
-pub use decode::{Cache, Decoded, Place, column};
+pub use decode::{Cache, Decoded, Place, Step, column};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
@@ -278,8 +278,8 @@ impl StageModel {
         let names = ["post_attention_layernorm.weight", "mlp.gate_up", "mlp.down_proj.weight"];
         let leaves = names.iter().map(|name| self.store.leaf(&format!("{base}.{name}"))).collect();
         let [h] = pass.tape.graph(&[h], leaves, |inputs, w| {
-            let x = rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps);
-            let y = stacked_feed_forward(&x, &w[1].tensor, &w[2].tensor, self.precision.products)?;
+            let x = rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps)?;
+            let y = feed_forward(&x, &w[1].tensor, &w[2].tensor, self.precision.products)?;
             Ok([&inputs[0] + y])
         })?;
         Ok(h)

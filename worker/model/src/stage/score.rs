@@ -7,6 +7,7 @@ use super::{EMBEDDING, Layer, Microbatch, Pass, StageModel};
 use crate::ModelError;
 use crate::loss::{IGNORED, cross_entropy, n_targets};
 use crate::norm::rms_norm;
+use crate::precision::linear;
 use crate::tape::Value;
 use crate::watch::Seen;
 
@@ -62,8 +63,8 @@ impl StageModel {
         let eps = self.config.norm_eps;
         let [joined] = pass.tape.graph(&[h], leaves, |inputs, w| {
             let embedded = Tensor::embedding(&w[0].tensor, ids_bt, -1, false, false);
-            let both = [rms_norm(&embedded, &w[1].tensor, eps), rms_norm(&inputs[0], &w[2].tensor, eps)];
-            Ok([Tensor::cat(&both, -1).matmul(&w[3].tensor.tr())])
+            let both = [rms_norm(&embedded, &w[1].tensor, eps)?, rms_norm(&inputs[0], &w[2].tensor, eps)?];
+            Ok([linear(&Tensor::cat(&both, -1), &w[3].tensor)?])
         })?;
         let counts = targets_bt.ne(IGNORED).reshape([-1]);
         self.layer(layer, pass, &joined, &counts)
@@ -71,7 +72,7 @@ impl StageModel {
 
     fn norm(&self, pass: &mut Pass<'_>, name: &str, h: &(Value, Tensor)) -> Result<(Value, Tensor), ModelError> {
         let [normed] = pass.tape.graph(&[h], vec![self.store.leaf(name)], |inputs, w| {
-            Ok([rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps)])
+            Ok([rms_norm(&inputs[0], &w[0].tensor, self.config.norm_eps)?])
         })?;
         Ok(normed)
     }
@@ -85,7 +86,7 @@ impl StageModel {
         depth: u32,
     ) -> Result<(Value, Tensor), ModelError> {
         let [loss] = pass.tape.graph(&[normed], vec![self.store.leaf(HEAD)], |inputs, w| {
-            let logits = inputs[0].matmul(&w[0].tensor.tr());
+            let logits = linear(&inputs[0], &w[0].tensor)?;
             (pass.watch)(Seen::Logits { depth, logits: &logits });
             Ok([cross_entropy(&logits, targets_bt)])
         })?;

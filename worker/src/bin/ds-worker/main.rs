@@ -1,5 +1,7 @@
-//! `ds-worker`: one rank of a job, or the node agent that starts ranks.
+//! `ds-worker`: one rank of a job, the node agent that starts ranks, or a model that writes.
 
+mod generate;
+mod page;
 mod telemetry;
 
 use std::process::ExitCode;
@@ -19,6 +21,8 @@ struct Args {
 enum Command {
     /// Offer this machine to a coordinator, and run the ranks that it seats here.
     Node(node::NodeArgs),
+    /// Let the model of a checkpoint write; `dsctl generate` starts it.
+    Generate(generate::GenerateArgs),
     /// Run one rank; node agents start it.
     #[command(hide = true)]
     Rank(agent::RankArgs),
@@ -29,6 +33,10 @@ fn main() -> ExitCode {
         Ok(Command::Node(args)) => {
             telemetry::init("node".to_owned());
             node::run(args)
+        }
+        Ok(Command::Generate(args)) => {
+            telemetry::init("generate".to_owned());
+            args.run()
         }
         Ok(Command::Rank(args)) => {
             telemetry::init(format!("rank {} attempt {}", args.rank, args.attempt));

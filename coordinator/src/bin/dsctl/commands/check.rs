@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::output::{self, Exit, Format, FormatArgs, data};
 use crate::show::table::table;
 use crate::spec::SpecArgs;
+use crate::start::compare_start;
 
 /// Say everything that is wrong with a job at once, or print the job as it will run
 #[derive(clap::Args)]
@@ -23,7 +24,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let resolved = match self.spec.read() {
+        let resolved = match self.spec.read().and_then(|resolved| compare_start(&resolved).map(|()| resolved)) {
             Err(Failure::Spec(problems)) if self.format.format == Format::Json => {
                 output::json(&problems_json(&problems))?;
                 return Ok(Exit::User);

@@ -1,19 +1,17 @@
 //! `dsctl ckpt`: checkpoints, as they lie on disk.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use ds_checkpoint::{Checkpoint, CheckpointError, Record};
-use ds_plan::spec::read;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::home::HomeArgs;
 use crate::output::{self, Exit, Format, FormatArgs, data};
 use crate::show::numbers::{bytes, count};
 use crate::show::table::table;
+use crate::target::TargetArgs;
 
 /// Look at checkpoints: which there are, whether they are whole, what they hold
 #[derive(clap::Args)]
@@ -44,11 +42,8 @@ impl Args {
 
 #[derive(clap::Args)]
 struct Target {
-    /// A checkpoint, a folder of them, or a job: its id or `last`
-    #[arg(value_name = "DIR|JOB")]
-    target: PathBuf,
     #[command(flatten)]
-    home: HomeArgs,
+    target: TargetArgs,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -64,7 +59,7 @@ struct Show {
 
 impl Target {
     fn list(&self) -> Result<Exit, Failure> {
-        let found = self.checkpoints()?;
+        let found = self.target.checkpoints()?;
         let rows = found.iter().map(|path| (path, Checkpoint::open(path).map(|whole| whole.state().step))).collect();
         self.print(rows, "readable")
     }
@@ -75,7 +70,7 @@ impl Target {
             checkpoint.verify()?;
             Ok(checkpoint.state().step)
         };
-        let found = self.checkpoints()?;
+        let found = self.target.checkpoints()?;
         let rows = found.iter().map(|path| (path, whole(path))).collect();
         self.print(rows, "whole")
     }
@@ -105,82 +100,11 @@ impl Target {
         }
         Ok(if is_good { Exit::Done } else { Exit::Failed })
     }
-
-    /// Oldest first; at least one.
-    fn checkpoints(&self) -> Result<Vec<PathBuf>, Failure> {
-        let path = self.folder()?;
-        if is_checkpoint(&path) {
-            return Ok(vec![path]);
-        }
-        let failed = |source| Failure::Read { path: path.clone(), source };
-        let entries = fs::read_dir(&path).map_err(failed)?.flatten().map(|entry| entry.path());
-        let mut found: Vec<PathBuf> = entries.filter(|path| is_checkpoint(path)).collect();
-        found.sort();
-        if found.is_empty() { Err(Failure::NoCheckpoint { path }) } else { Ok(found) }
-    }
-
-    /// What is named: a path that is there, or else a job of the home.
-    fn folder(&self) -> Result<PathBuf, Failure> {
-        if self.target.is_dir() {
-            return std::path::absolute(&self.target)
-                .map_err(|source| Failure::Read { path: self.target.clone(), source });
-        }
-        let home = self.home.find()?;
-        let given = self.target.to_string_lossy().into_owned();
-        let runs = runs(&home.runs());
-        let job = match given.as_str() {
-            "last" => runs.iter().max_by_key(|(made, _)| *made).map(|(_, id)| id.clone()).ok_or(Failure::NoJobs)?,
-            given => {
-                let found: Vec<String> =
-                    runs.iter().map(|(_, id)| id.clone()).filter(|id| id.starts_with(given)).collect();
-                match found.as_slice() {
-                    [one] => one.clone(),
-                    several if several.iter().any(|id| id == given) => given.to_owned(),
-                    [] => return Err(Failure::NoSuchTarget { given: given.to_owned() }),
-                    _ => return Err(Failure::AmbiguousJob { given: given.to_owned(), found }),
-                }
-            }
-        };
-        let run = home.run(&job);
-        Ok(elsewhere(&run).unwrap_or_else(|| run.join("checkpoints")))
-    }
-}
-
-/// Every run of a home, with the time when its folder was made.
-fn runs(folder: &Path) -> Vec<(Option<std::time::SystemTime>, String)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
-    entries
-        .map(|entry| {
-            let made = entry.path().join("job.yaml").metadata().and_then(|meta| meta.modified()).ok();
-            (made, entry.file_name().to_string_lossy().into_owned())
-        })
-        .collect()
-}
-
-/// `checkpoint.folder`, if the job names one.
-fn elsewhere(run: &Path) -> Option<PathBuf> {
-    let path = run.join("job.yaml");
-    let text = fs::read_to_string(&path).ok()?;
-    read(&text, &path.to_string_lossy(), &[]).ok()?.spec.checkpoint.folder
-}
-
-fn is_checkpoint(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let step = name.strip_prefix("step-").is_some_and(|step| step.bytes().all(|byte| byte.is_ascii_digit()));
-    path.is_dir() && (step || path.join("manifest.json").is_file())
 }
 
 impl Show {
     fn run(self) -> Result<Exit, Failure> {
-        let found = self.target.checkpoints()?;
-        let whole = |path: &PathBuf| Checkpoint::open(path).map(|checkpoint| (path.clone(), checkpoint));
-        // The newest that opens; if none does, why the newest does not.
-        let opened = found.iter().rev().find_map(|path| whole(path).ok());
-        let (path, checkpoint) = match (opened, found.last()) {
-            (Some(opened), _) => opened,
-            (None, Some(newest)) => whole(newest)?,
-            (None, None) => return Err(Failure::NoCheckpoint { path: self.target.target }),
-        };
+        let (path, checkpoint) = self.target.target.newest()?;
         match self.target.format.format {
             Format::Json => output::json(&self.facts(&path, &checkpoint))?,
             Format::Text => data(self.lines(&path, &checkpoint).join("\n"))?,

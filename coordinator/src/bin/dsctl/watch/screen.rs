@@ -9,7 +9,7 @@ use super::history::History;
 use super::line::live;
 use crate::clock::now;
 use crate::output::{Paint, talk};
-use crate::show::numbers::count;
+use crate::show::numbers::bytes;
 
 /// Between two plain lines: a log that one can read.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ impl Screen {
             Self::Lines { shown } => {
                 let due = shown.is_none_or(|(at, _)| now().duration_since(at) >= LINE_EVERY);
                 if due || done == total {
-                    talk(format_args!("{what}: {} of {} bytes", count(done as f64), count(total as f64)));
+                    talk(format_args!("{what}: {} of {}", bytes(done), bytes(total)));
                     *shown = Some((now(), done));
                 }
             }

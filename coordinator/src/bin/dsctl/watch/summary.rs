@@ -29,6 +29,14 @@ pub(crate) struct Summary {
     pub(crate) wall_seconds: Option<f64>,
     pub(crate) restarts: u32,
     pub(crate) checkpoint: Option<String>,
+    pub(crate) sample: Option<Sample>,
+}
+
+/// What the model wrote.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Sample {
+    pub(crate) prompt: String,
+    pub(crate) text: String,
 }
 
 /// Whose summary it is.
@@ -53,6 +61,10 @@ pub(crate) fn lines(whose: &Whose<'_>, summary: &Summary, history: &History, pai
     lines.extend(facts(whose, summary, history));
     lines.push(String::new());
     lines.extend(next_steps(whose, summary));
+    if let Some(Sample { prompt, text }) = &summary.sample {
+        lines.extend([String::new(), format!("what its model writes after {prompt:?}:")]);
+        lines.extend(format!("{prompt}{text}").lines().map(|line| format!("  {line}")));
+    }
     lines
 }
 
@@ -128,6 +140,7 @@ fn next_steps(whose: &Whose<'_>, summary: &Summary) -> Vec<String> {
     next(format!("dsctl status {job}"), "these facts again");
     if summary.checkpoint.is_some() {
         next(format!("dsctl ckpt show {job}"), "what the checkpoint holds");
+        next(format!("dsctl generate {job} --prompt TEXT"), "what its model writes");
     }
     if summary.state == "done" {
         next(format!("dsctl logs {job} --tail 50"), "what its ranks said");
@@ -162,7 +175,7 @@ mod tests {
     fn a_done_job_says_how_good_it_is_and_where_its_time_went() {
         let text = text(
             r#"{"state": "done", "steps": 20, "validation_loss": 2.0, "baseline_trigram": 2.03, "restarts": 1,
-                "wall_seconds": 20.5, "checkpoint": "/c"}"#,
+                "wall_seconds": 20.5, "checkpoint": "/c", "sample": {"prompt": "A:", "text": " b\nc"}}"#,
             &run(),
         );
         for part in [
@@ -174,6 +187,7 @@ mod tests {
             "- trigram baseline",
             "o validation loss",
             "dsctl ckpt show abc",
+            "what its model writes after \"A:\":\n  A: b\n  c",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }

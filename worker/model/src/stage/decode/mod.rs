@@ -11,8 +11,9 @@ use tch::{Tensor, no_grad};
 use super::{EMBEDDING, Layer, StageModel};
 use crate::ModelError;
 use crate::exchange::ExpertExchange;
-use crate::feed_forward::stacked_feed_forward;
+use crate::feed_forward::feed_forward;
 use crate::norm::rms_norm;
+use crate::precision::linear;
 use crate::tape::Tape;
 use cache::View;
 
@@ -24,6 +25,15 @@ pub struct Decoded {
     pub stream: Tensor,
     /// What the head reads, `[b, t, d]`.
     normed: Tensor,
+}
+
+/// What a stage gets of some tokens.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// The first stage: the tokens, `[b, t]`.
+    Tokens(&'a Tensor),
+    /// Any other: the stream of the stage before, `[b, t, d]`.
+    Stream(&'a Tensor),
 }
 
 impl Decoded {
@@ -62,15 +72,53 @@ impl StageModel {
         place: Place<'_>,
         exchange: &dyn ExpertExchange,
     ) -> Result<Decoded, ModelError> {
-        assert!(self.part.embeds && self.part.scores, "a model that decodes embeds and scores");
+        self.scored(&self.decode_stage(cache, Step::Tokens(ids_bt), place, exchange)?)
+    }
+
+    /// The stream of some tokens behind this stage's layers, `[b, t, d]`: for the next stage, or for
+    /// [`StageModel::scored`].
+    ///
+    /// # Errors
+    /// When LibTorch refuses or the exchange fails.
+    ///
+    /// # Panics
+    /// When a stage that embeds gets a stream, or one that does not gets tokens, or a token has no slot.
+    pub fn decode_stage(
+        &self,
+        cache: &mut Cache,
+        step: Step<'_>,
+        place: Place<'_>,
+        exchange: &dyn ExpertExchange,
+    ) -> Result<Tensor, ModelError> {
         no_grad(|| {
-            let view = cache.view(place, ids_bt.size()[1]);
-            let mut h = self.embedded(ids_bt);
+            let mut h = match step {
+                Step::Tokens(ids_bt) => {
+                    assert!(self.part.embeds, "a stage behind another gets its stream");
+                    self.embedded(ids_bt)
+                }
+                Step::Stream(stream_btd) => {
+                    assert!(!self.part.embeds, "the first stage gets tokens");
+                    stream_btd.shallow_clone()
+                }
+            };
+            let view = cache.view(place, h.size()[1]);
             for (i, layer) in self.layers.iter().enumerate() {
                 h = self.decode_layer(layer, i, cache, &view, place, &h, exchange)?;
             }
-            Ok(self.decoded(h, "model.norm.weight"))
+            Ok(h)
         })
+    }
+
+    /// What the head and the first MTP module read of the last stage's stream, `[b, t, d]`.
+    ///
+    /// # Errors
+    /// When LibTorch refuses.
+    ///
+    /// # Panics
+    /// When the stage does not score.
+    pub fn scored(&self, stream_btd: &Tensor) -> Result<Decoded, ModelError> {
+        assert!(self.part.scores, "only the last stage scores");
+        no_grad(|| self.decoded(stream_btd.shallow_clone(), "model.norm.weight"))
     }
 
     /// Likewise through the MTP module of that depth, from 1: at the position of `stream_btd`, which comes from the depth
@@ -94,31 +142,34 @@ impl StageModel {
             let view = cache.view(place, ids_bt.size()[1]);
             let base = format!("model.layers.{}", layer.id);
             let weight = |name: &str| self.store.leaf(&format!("{base}.{name}.weight")).tensor;
-            let embedded = rms_norm(&self.embedded(ids_bt), &weight("enorm"), self.config.norm_eps);
-            let before = rms_norm(stream_btd, &weight("hnorm"), self.config.norm_eps);
-            let h = Tensor::cat(&[embedded, before], -1).matmul(&weight("eh_proj").tr());
+            let embedded = rms_norm(&self.embedded(ids_bt), &weight("enorm"), self.config.norm_eps)?;
+            let before = rms_norm(stream_btd, &weight("hnorm"), self.config.norm_eps)?;
+            let h = linear(&Tensor::cat(&[embedded, before], -1), &weight("eh_proj"))?;
             let place_in_cache = self.layers.len() + depth - 1;
             let h = self.decode_layer(layer, place_in_cache, cache, &view, place, &h, exchange)?;
-            Ok(self.decoded(h, &format!("{base}.shared_head.norm.weight")))
+            self.decoded(h, &format!("{base}.shared_head.norm.weight"))
         })
     }
 
     /// `[b, t, vocabulary]`.
-    pub fn logits(&self, decoded: &Decoded) -> Tensor {
-        no_grad(|| decoded.normed.matmul(&self.store.leaf("lm_head.weight").tensor.tr()))
+    ///
+    /// # Errors
+    /// When LibTorch refuses.
+    pub fn logits(&self, decoded: &Decoded) -> Result<Tensor, ModelError> {
+        no_grad(|| linear(&decoded.normed, &self.store.leaf("lm_head.weight").tensor))
     }
 
     fn embedded(&self, ids_bt: &Tensor) -> Tensor {
         Tensor::embedding(&self.store.leaf(EMBEDDING).tensor, ids_bt, -1, false, false)
     }
 
-    fn decoded(&self, h: Tensor, norm: &str) -> Decoded {
-        let normed = rms_norm(&h, &self.store.leaf(norm).tensor, self.config.norm_eps);
+    fn decoded(&self, h: Tensor, norm: &str) -> Result<Decoded, ModelError> {
+        let normed = rms_norm(&h, &self.store.leaf(norm).tensor, self.config.norm_eps)?;
         let stream = match self.config.mtp.input {
             ds_arch::MtpInput::PreNorm => h,
             ds_arch::MtpInput::PostNorm => normed.shallow_clone(),
         };
-        Decoded { stream, normed }
+        Ok(Decoded { stream, normed })
     }
 
     #[expect(
@@ -156,9 +207,9 @@ impl StageModel {
             None => {
                 let base = format!("model.layers.{}", layer.id);
                 let weight = |name: &str| self.store.leaf(&format!("{base}.{name}")).tensor;
-                let x = rms_norm(&h, &weight("post_attention_layernorm.weight"), self.config.norm_eps);
+                let x = rms_norm(&h, &weight("post_attention_layernorm.weight"), self.config.norm_eps)?;
                 let (gate_up, down) = (weight("mlp.gate_up"), weight("mlp.down_proj.weight"));
-                Ok(&h + stacked_feed_forward(&x, &gate_up, &down, self.precision.products)?)
+                Ok(&h + feed_forward(&x, &gate_up, &down, self.precision.products)?)
             }
         }
     }

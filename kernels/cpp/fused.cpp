@@ -1,0 +1,230 @@
+// Fused operations on the CPU, as plain C: norms, and the way of tokens through experts. Every function returns 0, or 1 with
+// a sentence in `error`; no exception leaves. Callers hold dense tensors of one format.
+#include <ATen/Parallel.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+
+#include "guarded.h"
+#include "loops.h"
+
+namespace {
+using ds::guarded;
+using ds::Loops;
+
+// Rows that one thread takes at a time; also the rows whose shares of a weight's gradient are summed apart, so that
+// the sum is the same on any number of threads.
+constexpr int64_t ROWS = 64;
+
+const Loops& loops_of(const at::Tensor& tensor) {
+#ifdef __x86_64__
+  static const Loops* const table = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                                            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+                                        ? ds::AVX512
+                                    : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? ds::AVX2
+                                                                                                      : ds::BASE;
+#else
+  static const Loops* const table = ds::BASE;
+#endif
+  switch (tensor.scalar_type()) {
+    case at::kFloat: return table[ds::F32];
+    case at::kDouble: return table[ds::F64];
+    case at::kBFloat16: return table[ds::BF16];
+    default: TORCH_CHECK(false, "no fused operations in ", tensor.scalar_type());
+  }
+}
+
+at::ScalarType wide(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+// Calls `work(first, last)` for blocks of ROWS rows.
+template <typename F>
+void in_blocks(int64_t rows, F work) {
+  at::parallel_for(0, (rows + ROWS - 1) / ROWS, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; block++) work(block * ROWS, std::min(rows, (block + 1) * ROWS));
+  });
+}
+
+// Calls `work(i)` for every i, the costly ones first; threads help themselves. Each i alone decides its result.
+template <typename F>
+void share_out(const std::vector<int64_t>& costs, F work) {
+  std::vector<size_t> order(costs.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return costs[a] > costs[b]; });
+  auto busy = std::count_if(costs.begin(), costs.end(), [](int64_t cost) { return cost > 0; });
+  auto one = [&](size_t i) {
+    at::AutoDispatchBelowADInplaceOrView without_autograd;
+    if (costs[i] > 0) work(i);
+  };
+  // Fewer experts than threads: each product has all threads to itself.
+  if (busy < at::get_num_threads()) {
+    for (size_t i : order) one(i);
+    return;
+  }
+  std::atomic<size_t> next{0};
+  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t thread = begin; thread < end; thread++) {
+      for (size_t i; (i = next++) < order.size();) one(order[i]);
+    }
+  });
+}
+
+// a b, with `wide` set in FP32 and rounded once.
+void product(at::Tensor out, const at::Tensor& a, const at::Tensor& b, bool widen) {
+  if (widen) {
+    out.copy_(at::mm(a.to(at::kFloat), b.to(at::kFloat)));
+  } else {
+    at::mm_out(out, a, b);
+  }
+}
+
+// sum += aᵀ b; the sum is FP32 or wider.
+void add_product(at::Tensor sum, const at::Tensor& a, const at::Tensor& b, bool widen) {
+  if (widen) {
+    sum.addmm_(a.to(at::kFloat).t(), b.to(at::kFloat));
+  } else if (a.scalar_type() == sum.scalar_type()) {
+    sum.addmm_(a.t(), b);
+  } else {
+    sum.add_(at::mm(a.t(), b));
+  }
+}
+
+// The experts of a rank and the rows that each has got.
+struct Experts {
+  const at::Tensor& gate_up;  // [2e, n, d], two neighbours an expert
+  const at::Tensor& down;     // [e, d, n]
+  std::vector<int64_t> counts, firsts;
+  bool widen;
+
+  Experts(const at::Tensor& gate_up, const at::Tensor& down, const int64_t* counts, size_t n, bool widen)
+      : gate_up(gate_up), down(down), counts(counts, counts + n), firsts(n), widen(widen) {
+    std::exclusive_scan(this->counts.begin(), this->counts.end(), firsts.begin(), int64_t{0});
+  }
+  int64_t inner() const { return down.size(2); }
+  at::Tensor rows(const at::Tensor& all, size_t i) const { return all.narrow(0, firsts[i], counts[i]); }
+  at::Tensor up(const at::Tensor& all, size_t i) const { return all.narrow(0, 2 * i, 2).flatten(0, 1); }
+  at::Tensor last(const at::Tensor& all, size_t i) const { return all.select(0, i); }
+};
+}  // namespace
+
+extern "C" {
+int ds_rms_norm(at::Tensor* x, at::Tensor* w, double eps, at::Tensor** y, at::Tensor** scale, char* error) {
+  return guarded(error, [&] {
+    at::AutoDispatchBelowADInplaceOrView without_autograd;
+    int64_t n = w->numel(), rows = x->numel() / n;
+    auto out = at::empty_like(*x), scales = at::empty({rows}, x->options().dtype(wide(*x)));
+    auto run = loops_of(*x).rms_norm;
+    in_blocks(rows, [&](int64_t first, int64_t last) {
+      run(x->const_data_ptr(), w->const_data_ptr(), out.data_ptr(), scales.data_ptr(), first, last, n, eps);
+    });
+    *y = new at::Tensor(out);
+    *scale = new at::Tensor(scales);
+  });
+}
+
+int ds_rms_norm_back(at::Tensor* dy, at::Tensor* x, at::Tensor* w, at::Tensor* scale, at::Tensor** dx, at::Tensor** dw,
+                     char* error) {
+  return guarded(error, [&] {
+    at::AutoDispatchBelowADInplaceOrView without_autograd;
+    int64_t n = w->numel(), rows = x->numel() / n;
+    auto out = at::empty_like(*x);
+    auto shares = at::zeros({(rows + ROWS - 1) / ROWS, n}, scale->options());
+    auto share = static_cast<char*>(shares.data_ptr());
+    auto run = loops_of(*x).rms_norm_back;
+    in_blocks(rows, [&](int64_t first, int64_t last) {
+      run(dy->const_data_ptr(), x->const_data_ptr(), w->const_data_ptr(), scale->const_data_ptr(), out.data_ptr(),
+          share + first / ROWS * n * shares.itemsize(), first, last, n);
+    });
+    *dx = new at::Tensor(out);
+    *dw = new at::Tensor(shares.sum(0));
+  });
+}
+
+// y [r, d] of x [r, d], sorted by expert; `both` [r, 2n] is kept for backward.
+int ds_experts(at::Tensor* x, at::Tensor* gate_up, at::Tensor* down, const int64_t* counts, size_t n, int widen,
+               at::Tensor** y, at::Tensor** both, char* error) {
+  return guarded(error, [&] {
+    at::AutoDispatchBelowADInplaceOrView without_autograd;
+    Experts experts(*gate_up, *down, counts, n, widen != 0);
+    auto halves = at::empty({x->size(0), 2 * experts.inner()}, x->options());
+    auto out = at::empty_like(*x);
+    auto swiglu = loops_of(*x).swiglu;
+    share_out(experts.counts, [&](size_t i) {
+      auto mine = experts.rows(halves, i);
+      product(mine, experts.rows(*x, i), experts.up(*gate_up, i).t(), experts.widen);
+      auto act = at::empty({mine.size(0), experts.inner()}, x->options());
+      in_blocks(mine.size(0), [&](int64_t first, int64_t last) {
+        swiglu(mine.const_data_ptr(), act.data_ptr(), first, last, experts.inner());
+      });
+      product(experts.rows(out, i), act, experts.last(*down, i).t(), experts.widen);
+    });
+    *y = new at::Tensor(out);
+    *both = new at::Tensor(halves);
+  });
+}
+
+// dx; the weights' gradients are added to `dgate_up` and `ddown`, FP32 or wider, in the shapes of the weights.
+int ds_experts_back(at::Tensor* dy, at::Tensor* x, at::Tensor* both, at::Tensor* gate_up, at::Tensor* down,
+                    const int64_t* counts, size_t n, int widen, at::Tensor* dgate_up, at::Tensor* ddown,
+                    at::Tensor** dx, char* error) {
+  return guarded(error, [&] {
+    at::AutoDispatchBelowADInplaceOrView without_autograd;
+    Experts experts(*gate_up, *down, counts, n, widen != 0);
+    auto out = at::empty_like(*x);
+    auto swiglu_back = loops_of(*x).swiglu_back;
+    share_out(experts.counts, [&](size_t i) {
+      auto mine = experts.rows(*both, i), dmine = experts.rows(*dy, i);
+      auto dact = at::empty({mine.size(0), experts.inner()}, x->options()), act = at::empty_like(dact);
+      product(dact, dmine, experts.last(*down, i), experts.widen);
+      auto dboth = at::empty_like(mine);
+      in_blocks(mine.size(0), [&](int64_t first, int64_t last) {
+        swiglu_back(mine.const_data_ptr(), dact.const_data_ptr(), dboth.data_ptr(), act.data_ptr(), first, last,
+                    experts.inner());
+      });
+      add_product(experts.last(*ddown, i), dmine, act, experts.widen);
+      product(experts.rows(out, i), dboth, experts.up(*gate_up, i), experts.widen);
+      add_product(experts.up(*dgate_up, i), dboth, experts.rows(*x, i), experts.widen);
+    });
+    *dx = new at::Tensor(out);
+  });
+}
+
+// h [t, d] + Σ_j weight [t, j] · back [place [t, j]].
+int ds_combine(at::Tensor* h, at::Tensor* back, at::Tensor* place, at::Tensor* weight, at::Tensor** out, char* error) {
+  return guarded(error, [&] {
+    at::AutoDispatchBelowADInplaceOrView without_autograd;
+    auto sum = at::empty_like(*h);
+    int64_t k = weight->size(1), n = back->size(1);
+    auto run = loops_of(*h).combine;
+    in_blocks(weight->size(0), [&](int64_t first, int64_t last) {
+      run(h->const_data_ptr(), back->const_data_ptr(), place->const_data_ptr<int64_t>(), weight->const_data_ptr(),
+          sum.data_ptr(), first, last, k, n);
+    });
+    *out = new at::Tensor(sum);
+  });
+}
+
+int ds_combine_back(at::Tensor* dout, at::Tensor* back, at::Tensor* place, at::Tensor* weight, at::Tensor** dback,
+                    at::Tensor** dweight, char* error) {
+  return guarded(error, [&] {
+    at::AutoDispatchBelowADInplaceOrView without_autograd;
+    auto rows = at::empty_like(*back), weights = at::empty_like(*weight);
+    int64_t k = weight->size(1), n = back->size(1);
+    auto run = loops_of(*back).combine_back;
+    in_blocks(weight->size(0), [&](int64_t first, int64_t last) {
+      run(dout->const_data_ptr(), back->const_data_ptr(), place->const_data_ptr<int64_t>(), weight->const_data_ptr(),
+          rows.data_ptr(), weights.data_ptr(), first, last, k, n);
+    });
+    *dback = new at::Tensor(rows);
+    *dweight = new at::Tensor(weights);
+  });
+}
+}

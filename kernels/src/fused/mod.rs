@@ -1,0 +1,40 @@
+//! Operations of which LibTorch would make several passes, fused for the CPU. Each stands beside what it must equal: what
+//! LibTorch computes step by step, which is also what runs on other devices.
+
+mod combine;
+mod experts;
+mod feed_forward;
+mod rms_norm;
+mod widen;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::TorchError;
+use crate::ffi::{Handle, take};
+
+pub use combine::combine;
+pub use experts::{Experts, experts, experts_backward};
+pub use feed_forward::feed_forward;
+pub use rms_norm::rms_norm;
+pub use widen::{multiplies_bf16, widened_linear, widens};
+
+/// Whether the fused operations know this tensor's device and format.
+fn is_known(x: &Tensor) -> bool {
+    x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::Double | Kind::BFloat16)
+}
+
+/// Of gates and of sums: FP32 at least.
+fn wide(kind: Kind) -> Kind {
+    if kind == Kind::Double { Kind::Double } else { Kind::Float }
+}
+
+/// Handles that the shim made when it reported no error.
+fn made<const N: usize>(handles: [Handle; N]) -> Result<[Tensor; N], TorchError> {
+    #[expect(unsafe_code, reason = "the shim made each handle for its caller")]
+    // SAFETY: callers pass what a shim function has just written.
+    let tensors = handles.map(|handle| unsafe { take(handle) });
+    if tensors.iter().any(Option::is_none) {
+        return Err(TorchError::Refused { op: "fused operation", reason: "a result is undefined".into() });
+    }
+    Ok(tensors.map(|tensor| tensor.expect("all are defined")))
+}

@@ -1,0 +1,27 @@
+//! The weights of a checkpoint for a model that only reads them: no moments, no masters.
+
+use ds_arch::gate_bias_name;
+use ds_checkpoint::{Checkpoint, CheckpointError, RecordKind};
+use ds_model::StageModel;
+
+use crate::error::RankError;
+use crate::trainer::{read_into, row};
+
+/// Reads what the model holds, in its own number formats. A gate whose bias was not kept has none.
+///
+/// # Errors
+/// When the checkpoint lacks a weight, or does not read.
+pub fn load(checkpoint: &Checkpoint, model: &StageModel) -> Result<(), RankError> {
+    for parameter in model.parameters() {
+        for logical in &parameter.logical {
+            read_into(checkpoint, &logical.name, RecordKind::Weight, &row(&parameter.tensor, logical.index))?;
+        }
+    }
+    for (layer, bias) in model.biases() {
+        match read_into(checkpoint, &gate_bias_name(layer), RecordKind::Bias, &bias) {
+            Err(RankError::Checkpoint(CheckpointError::NoSuchRecord { .. })) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
