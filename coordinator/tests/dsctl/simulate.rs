@@ -150,7 +150,7 @@ fn a_slow_plane_is_named_as_what_binds() {
 #[test]
 fn causes_are_left_out_one_by_one_and_none_makes_a_step_longer() {
     let place = place();
-    let overlapped = ["--set", "parallel.schedule=dualpipe"];
+    let overlapped = ["--set", "parallel.schedule=dualpipe", "--set", "train.0.batch=32"];
     let all = seconds(&facts(&place, &overlapped));
     for cause in ["sends", "contention", "skew", "copies"] {
         let without = facts(&place, &[&overlapped[..], &["--without", cause]].concat());
