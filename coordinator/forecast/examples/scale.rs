@@ -23,7 +23,11 @@ const WIDTH: u32 = 7168;
 const TOKENS: f64 = 4096.0;
 
 fn compute(label: &'static str, milliseconds: f64) -> Part {
-    Part::Compute { label, seconds: milliseconds * 1e-3 }
+    Part::Compute { label, seconds: milliseconds * 1e-3, experts_of: None }
+}
+
+fn experts(layer: LayerId, milliseconds: f64) -> Part {
+    Part::Compute { label: "experts", seconds: milliseconds * 1e-3, experts_of: Some(layer) }
 }
 
 fn stage(number: u32) -> StageWork {
@@ -31,11 +35,9 @@ fn stage(number: u32) -> StageWork {
     let (fp8, bf16) = (RowFormat::Fp8.row_bytes(WIDTH), RowFormat::Bf16.row_bytes(WIDTH));
     let dispatch = |layer| Part::Exchange { layer, exchange: Exchange::Dispatch, row_bytes: fp8 };
     let combine = |layer| Part::Exchange { layer, exchange: Exchange::Combine, row_bytes: bf16 };
-    let forward =
-        layers().flat_map(|l| [compute("attention", 4.36), dispatch(l), compute("experts", 4.60), combine(l)]);
-    let input =
-        layers().rev().flat_map(|l| [dispatch(l), compute("experts", 5.31), combine(l), compute("attention", 9.34)]);
-    let weight = layers().rev().flat_map(|_| [compute("experts", 3.54), compute("attention", 2.39)]);
+    let forward = layers().flat_map(|l| [compute("attention", 4.36), dispatch(l), experts(l, 4.60), combine(l)]);
+    let input = layers().rev().flat_map(|l| [dispatch(l), experts(l, 5.31), combine(l), compute("attention", 9.34)]);
+    let weight = layers().rev().flat_map(|l| [experts(l, 3.54), compute("attention", 2.39)]);
     StageWork {
         forward: PassWork { parts: forward.collect() },
         backward_input: PassWork { parts: input.collect() },
@@ -99,12 +101,14 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn std::error::Error>> {
             mode: Mode::Deduplicated(Forwarding::CutThrough),
             tokens: TOKENS,
             overhead_seconds: 0.0,
+            busiest: 1.0,
             popularity,
             seed: 1,
         }),
         left_beside_exchange: 1.0,
         stretch_beside_compute: 1.0,
         closing: &vec![closing; pipeline as usize],
+        copies: &[],
     };
     let down = fabric.down().to_vec();
     let jitter = if asks("jitter") { 0.02 } else { 0.0 };

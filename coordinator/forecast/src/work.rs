@@ -19,8 +19,10 @@ pub enum Part {
     Compute {
         /// For traces and reports, for example `attention`.
         label: &'static str,
-        /// How long, with nothing beside it.
+        /// How long, with nothing beside it, on a rank with the mean load.
         seconds: f64,
+        /// The layer whose routed experts work: on a rank that gets more tokens of it, this takes longer.
+        experts_of: Option<LayerId>,
     },
     /// The ranks of the expert group exchange what the gate of a layer decided.
     Exchange {

@@ -143,7 +143,7 @@ fn causes_are_listed_with_their_sources_and_can_be_left_out() {
     let place = Place::new();
     let of = |more: &[&str]| place.facts(&[&["plan", &quickstart()], more].concat())["forecast"].clone();
     let (all, less) = (of(&[]), of(&["--without", "fill,sends"]));
-    assert_eq!(all["terms"].as_array().unwrap().len(), 6);
+    assert_eq!(all["terms"].as_array().unwrap().len(), 7);
     for (with, without) in all["terms"].as_array().unwrap().iter().zip(less["terms"].as_array().unwrap()) {
         assert!(with["counted"] == true && with["source"].as_str().unwrap().len() > 10, "{with}");
         let left_out = ["fill", "sends"].contains(&without["term"].as_str().unwrap());

@@ -132,6 +132,33 @@ fn the_page_stands_alone_and_says_what_was_asked() {
 }
 
 #[test]
+fn a_slow_plane_is_named_as_what_binds() {
+    let place = place();
+    let whole = facts(&place, &[]);
+    assert!(whole["blame"].is_null());
+    let lost = facts(&place, &["--what-if", "plane=1:x0.0001@t=1ms"]);
+    let event = "plane=1:x0.0001@t=0.001s";
+    assert!(lost["verdict"].as_str().unwrap().starts_with(&format!("{event} makes it ")), "{lost:#}");
+    let longer = seconds(&lost) - seconds(&whole);
+    assert!((lost["blame"]["longer_seconds"].as_f64().unwrap() - longer).abs() < 1e-12);
+    let phases = lost["phases"].as_array().unwrap();
+    assert!(phases.iter().any(|phase| phase["bottleneck"] == event), "{lost:#}");
+    let sum: f64 = lost["blame"]["phases"].as_array().unwrap().iter().map(|phase| phase[1].as_f64().unwrap()).sum();
+    assert!((sum - longer).abs() < 1e-9 * seconds(&lost), "the phases add up to what it takes longer");
+}
+
+#[test]
+fn causes_are_left_out_one_by_one_and_none_makes_a_step_longer() {
+    let place = place();
+    let overlapped = ["--set", "parallel.schedule=dualpipe", "--set", "train.0.batch=32"];
+    let all = seconds(&facts(&place, &overlapped));
+    for cause in ["sends", "contention", "skew", "copies"] {
+        let without = facts(&place, &[&overlapped[..], &["--without", cause]].concat());
+        assert!(seconds(&without) < all, "{cause} costs nothing");
+    }
+}
+
+#[test]
 fn it_says_in_words_what_binds() {
     let said = place().dsctl(&JOB);
     said.ended(0, &[]);
@@ -166,6 +193,7 @@ fn what_cannot_be_simulated_is_refused() {
     refused(&["--what-if", "plane=1:down@noon"], &["t=2s"]);
     refused(&["--straggler", "rank=99:x2"], &["rank 99", "ranks 0 to 7"]);
     refused(&["--skew", "heavy"], &["zipf:1.2"]);
+    refused(&["--without", "fill"], &["fill", "dsctl plan --without fill"]);
     refused(&["--set", "parallel.data=8", "--set", "cluster.share_devices=false"], &["16 ranks", "8 endpoints"]);
     place.dsctl(&["simulate", "job.yaml"]).ended(64, &["no fabric", "--fabric"]);
     place.dsctl(&["simulate", "--fabric", "fabric.yaml"]).ended(64, &["<FILE>"]);

@@ -4,6 +4,7 @@ use ds_plan::schedule::{Action, Microbatch, Pass, Piece, Schedule as Actions, St
 use ds_plan::spec::ScheduleKind;
 
 use super::collective::exchange_alone;
+use super::optimizer::{copies_seconds, held};
 use super::stage::{RankTime, StageTime, sparse_layer_time, stage_times};
 use super::step::{Part, ends, mean_time};
 use super::term::{Term, Terms};
@@ -42,6 +43,8 @@ pub(super) fn dual_pipe(hardware: &Hardware, network: &Network, layout: &Layout,
         .collect();
     // Gradients are complete with the last weight pass: nothing is left to hide their reduction.
     let (reduce, update, gather) = ends(hardware, network, layout, &ranks, &StageTime::default());
+    let copies = |rank: &RankTime| copies_seconds(hardware, layout, held(network, layout, &rank.layers, rank.ends));
+    let copies = if terms.has(Term::Copies) { ranks.iter().map(copies).fold(0.0, f64::max) } else { 0.0 };
     let part = |name, seconds, about| Part { name, seconds, about };
     Some(vec![
         part("forward", busy.forward, "1F: forwards that overlap with no backward, mean of ranks"),
@@ -52,6 +55,7 @@ pub(super) fn dual_pipe(hardware: &Hardware, network: &Network, layout: &Layout,
         part("imbalance", idle(&played) - schedule_alone, "waiting for stages with more to do"),
         part("gather", gather, "weights that are divided and gathered"),
         part("data", reduce, "gradients over data ranks"),
+        part("copies", copies, "gradients of stages that two ranks hold, summed between them"),
         part("optimizer", update, "AdamW"),
         part("fixed", hardware.step_seconds, "what a step costs whatever it computes"),
     ])
@@ -193,11 +197,15 @@ fn dispatch_seconds(hardware: &Hardware, network: &Network, layout: &Layout) -> 
 }
 
 /// Even with a perfectly even gate, tokens choose by chance: of n ranks that expect `rows` each, the busiest gets
-/// about √(2 ln n) standard deviations more, and the layer waits for it.
+/// about √(2 ln n) standard deviations more. How many times the mean that is.
+pub(crate) fn busiest(rows: f64, n: u32) -> f64 {
+    if n > 1 && rows > 0.0 { 1.0 + (2.0 * f64::from(n).ln() / rows).sqrt() } else { 1.0 }
+}
+
+/// The layer waits for the busiest rank.
 fn skew(time: &mut StageTime, network: &Network, layout: &Layout) {
     let Some(experts) = network.experts.filter(|_| layout.expert > 1) else { return };
-    let rows = layout.tokens() * f64::from(experts.top_k);
-    let more = (2.0 * f64::from(layout.expert).ln() / rows).sqrt();
+    let more = busiest(layout.tokens() * f64::from(experts.top_k), layout.expert) - 1.0;
     let share = time.experts / time.compute().max(f64::MIN_POSITIVE) * more;
     for part in [&mut time.forward, &mut time.input, &mut time.weight] {
         *part *= 1.0 + share;

@@ -13,6 +13,7 @@ mod step;
 mod term;
 
 pub use collective::{ExchangeAlone, exchange_alone, ring_seconds, seconds_of, spans_nodes};
+pub(crate) use dual_pipe::busiest;
 pub use dual_pipe::dual_pipe_timeline;
 pub use dual_pipe::pair_seconds;
 pub use measured::{Measured, calibrated};

@@ -1,5 +1,7 @@
 //! AdamW, and the reduction of gradients before it.
 
+use ds_plan::spec::ScheduleKind;
+
 use super::collective::{ring_seconds, share};
 use crate::hardware::Hardware;
 use crate::workload::{Layout, Network};
@@ -41,6 +43,17 @@ pub(super) fn reduce_seconds(hardware: &Hardware, layout: &Layout, held: Held) -
     let width = layout.gradient_bytes + if divided { 2.0 } else { layout.gradient_bytes };
     let ring = |n: u32, stride: u32, parameters: f64| ring_seconds(hardware, n, stride, width * share(n) * parameters);
     ring(shared_by, layout.tensor, held.shared) + ring(routed_by, layout.tensor * layout.expert, held.routed)
+}
+
+/// Seconds in which two pipeline ranks that hold the same stages, as under DualPipe, give each other the summed gradients
+/// that each has a share of; a ring of two over the network.
+pub(super) fn copies_seconds(hardware: &Hardware, layout: &Layout, held: Held) -> f64 {
+    if layout.schedule != ScheduleKind::DualPipe || layout.pipeline < 2 {
+        return 0.0;
+    }
+    let (shared_by, routed_by) = groups(layout);
+    let share = held.shared / f64::from(shared_by) + held.routed / f64::from(routed_by);
+    ring_seconds(hardware, 2, layout.tensor * layout.context * layout.data, layout.gradient_bytes * share)
 }
 
 /// Ranks that hold the same shared weights, and the same experts.

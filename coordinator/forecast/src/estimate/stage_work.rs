@@ -37,8 +37,8 @@ impl Maker<'_> {
         for blocks in places.iter().rev() {
             work.backward_input.parts.extend(self.backward(blocks));
         }
-        for (_, block) in places.iter().rev().flat_map(|blocks| blocks.iter().rev()) {
-            work.backward_weight.parts.extend(self.compute(block.label, &[&block.weight]));
+        for placed in places.iter().rev().flat_map(|blocks| blocks.iter().rev()) {
+            work.backward_weight.parts.extend(self.compute(placed, &[&placed.1.weight]));
         }
         let t = f64::from(self.layout.tensor);
         work.boundary_bytes = 2.0 * self.layout.tokens() * f64::from(self.network.hidden) / t;
@@ -64,14 +64,15 @@ impl Maker<'_> {
     fn forward(&self, blocks: &[Placed]) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut back = None;
-        for (layer, block) in blocks {
+        for placed in blocks {
+            let (layer, block) = placed;
             let Some((there, home)) = exchanges(block).zip(*layer).map(|((d, c), layer)| ((layer, d), (layer, c)))
             else {
-                parts.extend(self.compute(block.label, &[&block.forward]));
+                parts.extend(self.compute(placed, &[&block.forward]));
                 continue;
             };
             parts.push(Part::Exchange { layer: there.0, exchange: Exchange::Dispatch, row_bytes: there.1 });
-            parts.extend(self.compute(block.label, &[&block.forward]));
+            parts.extend(self.compute(placed, &[&block.forward]));
             back = Some(Part::Exchange { layer: home.0, exchange: Exchange::Combine, row_bytes: home.1 });
         }
         // Shared experts stand before the combine: they need no tokens of others.
@@ -89,21 +90,23 @@ impl Maker<'_> {
                 back = Some(Part::Exchange { layer, exchange: Exchange::Combine, row_bytes: row_home });
             }
         }
-        for (_, block) in blocks.iter().rev() {
+        for placed in blocks.iter().rev() {
+            let block = &placed.1;
             let again = self.layout.recompute.again(block);
             let is_attention = block.label == "attention";
             if is_attention {
                 parts.extend(back.take());
             }
-            parts.extend(self.compute(block.label, &[again, &block.input]));
+            parts.extend(self.compute(placed, &[again, &block.input]));
         }
         parts.extend(back);
         parts
     }
 
-    fn compute(&self, label: &'static str, kernels: &[&[Kernel]]) -> Option<Part> {
+    fn compute(&self, (layer, block): &Placed, kernels: &[&[Kernel]]) -> Option<Part> {
         let seconds = kernels.iter().flat_map(|own| own.iter()).map(|kernel| seconds(self.hardware, kernel)).sum();
-        (seconds > 0.0).then_some(Part::Compute { label, seconds })
+        let experts_of = layer.filter(|_| exchanges(block).is_some());
+        (seconds > 0.0).then_some(Part::Compute { label: block.label, seconds, experts_of })
     }
 }
 

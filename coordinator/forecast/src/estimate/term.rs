@@ -22,12 +22,14 @@ pub enum Term {
     Contention,
     /// The busiest rank of an expert group.
     Skew,
+    /// Gradients of what DualPipe holds twice.
+    Copies,
 }
 
 impl Term {
     /// Every one, in the order in which people read them.
-    pub const ALL: [Self; 6] =
-        [Self::Fill, Self::Imbalance, Self::Sends, Self::FirstDispatch, Self::Contention, Self::Skew];
+    pub const ALL: [Self; 7] =
+        [Self::Fill, Self::Imbalance, Self::Sends, Self::FirstDispatch, Self::Contention, Self::Skew, Self::Copies];
 
     /// What people call it.
     pub fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Term {
             Self::FirstDispatch => "first_dispatch",
             Self::Contention => "contention",
             Self::Skew => "skew",
+            Self::Copies => "copies",
         }
     }
 
@@ -50,6 +53,7 @@ impl Term {
             Self::FirstDispatch => "of a pair of passes that overlap, the first dispatch has nothing to hide behind",
             Self::Contention => "an exchange occupies multiprocessors, and is slower beside computation",
             Self::Skew => "tokens choose by chance, and the rank with the most of them sets the pace",
+            Self::Copies => "gradients of stages that two pipeline ranks hold are summed between them",
         }
     }
 
@@ -64,6 +68,9 @@ impl Term {
             Self::FirstDispatch => "arXiv 2412.19437, figure 4",
             Self::Contention => {
                 "20 of 132 multiprocessors (arXiv 2412.19437, section 3.2.2); DeepSeek's profile, rows R093 to R095"
+            }
+            Self::Copies => {
+                "DualPipe keeps two copies of the parameters (arXiv 2412.19437, section 3.2.1); bytes of a rank's share of the gradients over the bandwidth of the machine's preset"
             }
             Self::Skew => "the largest of n even binomial loads: the mean and sqrt(2 ln n) standard deviations",
         }
@@ -138,7 +145,7 @@ mod tests {
         let error = "bubble".parse::<Term>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no term bubble; there are fill, imbalance, sends, first_dispatch, contention, skew"
+            "there is no term bubble; there are fill, imbalance, sends, first_dispatch, contention, skew, copies"
         );
     }
 }

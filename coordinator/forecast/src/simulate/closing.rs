@@ -21,6 +21,23 @@ pub(super) fn add(scene: &mut Scene, job: &StepJob<'_>, at: u32, per_node: u32, 
     registry.gathers.push(gathers.into_iter().flatten().collect());
 }
 
+/// Adds the templates by which copies of parameters sum their gradients.
+pub(super) fn add_copies(scene: &mut Scene, job: &StepJob<'_>, registry: &mut Registry) {
+    registry.copies = vec![Vec::new(); job.actions.len()];
+    for copies in job.copies.iter().filter(|copies| copies.bytes > 0.0) {
+        let of_place = |place: u32| copies.pipelines.iter().map(|at| at * job.per_pipeline + place).collect();
+        let groups = scene.add_groups((0..job.per_pipeline).map(of_place).collect());
+        let template = scene.add_meeting(Kind::Closing, 0.0, groups, |ranks, give| {
+            for (from, to) in ranks.iter().flat_map(|from| ranks.iter().map(move |to| (*from, *to))) {
+                if from != to {
+                    give(from, to, copies.bytes);
+                }
+            }
+        });
+        copies.pipelines.iter().for_each(|&at| registry.copies[at as usize].push(template));
+    }
+}
+
 /// The messages of a reduce-scatter, or, the other way round, of an all-gather: within a node every rank has a share
 /// for every other one; between nodes shares go round a ring for each index. Where nodes have different numbers of
 /// ranks, one ring joins all.

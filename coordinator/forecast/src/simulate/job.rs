@@ -34,6 +34,8 @@ pub struct StepJob<'a> {
     pub stretch_beside_compute: f64,
     /// Per pipeline coordinate: what ends a step.
     pub closing: &'a [Closing],
+    /// What several pipeline coordinates hold.
+    pub copies: &'a [Copies],
 }
 
 /// How tokens go to experts.
@@ -47,6 +49,8 @@ pub struct Moe {
     pub tokens: f64,
     /// Seconds of an exchange before its first byte: ranks tell each other the counts.
     pub overhead_seconds: f64,
+    /// How many times the mean the busiest rank gets where experts are alike: tokens choose by chance. 1 for none.
+    pub busiest: f64,
     /// How popular experts are, by layer; layers beyond the last are alike.
     pub popularity: Vec<Popularity>,
     /// For what must be drawn.
@@ -73,6 +77,17 @@ pub struct Closing {
     pub expert_weight_bytes: f64,
     /// The optimizer's, with nothing beside it.
     pub optimizer_seconds: f64,
+}
+
+/// Parameters with a copy on each of several pipeline coordinates, as under DualPipe, which holds every stage twice
+/// (arXiv 2412.19437, §3.2.1). When each has summed its own gradients and a rank has its share of the sum, ranks of the
+/// same place give each other theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Copies {
+    /// The coordinates, ascending; at least two.
+    pub pipelines: Vec<u32>,
+    /// Of a rank's share of their gradients.
+    pub bytes: f64,
 }
 
 /// What else is asked.

@@ -14,8 +14,10 @@
 //!    an exchange is one message. Every message of an exchange keeps its path, as queue pairs do.
 //! 6. Gradients are reduced after the last backward: dense ones over all data ranks, those of experts over the ranks
 //!    that hold the same experts; within nodes directly, between nodes round a ring for each index, in chunks, so that
-//!    both run at once. Then the optimizer, then the weights are gathered the same way.
-//! 7. Work on experts takes longer by how many rows a rank gets, compared with the mean.
+//!    both run at once. What several coordinates hold, as under DualPipe, they then sum, each rank its share. Then the
+//!    optimizer, then the weights are gathered the same way.
+//! 7. Work on experts, forward and for both gradients, takes longer by how many rows a rank gets, compared with the
+//!    mean. Where experts are alike, chance alone gives the busiest rank more, and the layer waits for it.
 //! 8. Kernels that exchange take multiprocessors away from what computes beside them; in an overlapped action all
 //!    computations slow down evenly by what its exchanges would take away, which hold them longer there than alone.
 //!
@@ -27,6 +29,7 @@
 //! programs are kept between runs that differ in what befalls the fabric ([`Base`]).
 
 mod base;
+mod blame;
 mod classes;
 mod closing;
 mod error;
@@ -51,6 +54,7 @@ mod tests;
 mod what_if;
 
 pub use base::Base;
+pub use blame::Blame;
 pub use error::SimulateError;
 pub use event::{Epoch, Straggler};
 pub use job::{Closing, Moe, Options, StepJob};

@@ -76,12 +76,3 @@ pub(super) fn opens(threads: &[Thread], thread: usize, part: usize) -> Option<(u
     let needed = ((part + 1) * computes.len()).div_ceil(n.max(1));
     Some((other, computes[needed.checked_sub(1)?]))
 }
-
-/// The layer whose experts a computation is about: that of the last exchange before it. The shared expert sees every
-/// token.
-pub(super) fn layer_of_experts(before: &[Part], label: &str) -> Option<u32> {
-    if !label.contains("expert") || label.contains("shared") {
-        return None;
-    }
-    before.iter().rev().find_map(|part| if let Part::Exchange { layer, .. } = part { Some(layer.0) } else { None })
-}

@@ -1,5 +1,7 @@
 //! A plan as the simulator sees it: who does what where, and how tokens go to experts.
 
+use std::collections::BTreeMap;
+
 use ds_arch::GroupLimit;
 use ds_plan::schedule::{Action, Placement};
 use ds_plan::spec::ComputeType;
@@ -7,9 +9,9 @@ use ds_plan::{Coordinates, JobPlan};
 use ds_topology::EndpointId;
 use ds_topology::traffic::moe::{Forwarding, Gate, GateError, Mode, Popularity, SkewError};
 
-use super::job::{Closing, Moe, StepJob};
+use super::job::{Closing, Copies, Moe, StepJob};
 use crate::StageWork;
-use crate::estimate::stage_work;
+use crate::estimate::{Term, Terms, busiest, stage_work};
 use crate::hardware::Hardware;
 
 /// How popular experts are.
@@ -56,6 +58,7 @@ pub struct PlannedStep {
     seats: Vec<EndpointId>,
     moe: Option<Moe>,
     closing: Vec<Closing>,
+    copies: Vec<Copies>,
     left_beside_exchange: f64,
     stretch_beside_compute: f64,
 }
@@ -83,6 +86,7 @@ impl PlannedStep {
             seats: (0..n_ranks).map(seat).collect(),
             moe: moe(plan, skew, hardware.exchange_seconds)?,
             closing: closing(plan, hardware),
+            copies: copies(plan),
             // A CPU has fewer cores than a GPU gives to exchange; there, nothing is taken away.
             left_beside_exchange: match hardware.exchange_multiprocessors / hardware.n_multiprocessors {
                 taken if taken < 1.0 => 1.0 - taken,
@@ -90,6 +94,24 @@ impl PlannedStep {
             },
             stretch_beside_compute: hardware.exchange_contention.max(1.0),
         })
+    }
+
+    /// Without the causes that are left out.
+    ///
+    /// # Errors
+    /// The cause that cannot be left out of what is played.
+    pub fn with_terms(mut self, terms: Terms) -> Result<Self, Term> {
+        let left_out = |term: Term| !terms.has(term);
+        for term in Term::ALL.into_iter().filter(|&term| left_out(term)) {
+            match term {
+                Term::Contention => (self.left_beside_exchange, self.stretch_beside_compute) = (1.0, 1.0),
+                Term::Copies => self.copies.clear(),
+                Term::Sends => self.stages.iter_mut().for_each(|stage| stage.boundary_bytes = 0.0),
+                Term::Skew => self.moe.iter_mut().for_each(|moe| moe.busiest = 1.0),
+                Term::Fill | Term::Imbalance | Term::FirstDispatch => return Err(term),
+            }
+        }
+        Ok(self)
     }
 
     /// Calls `play` with the step.
@@ -106,6 +128,7 @@ impl PlannedStep {
             left_beside_exchange: self.left_beside_exchange,
             stretch_beside_compute: self.stretch_beside_compute,
             closing: &self.closing,
+            copies: &self.copies,
         })
     }
 }
@@ -141,7 +164,8 @@ fn moe(plan: &JobPlan, skew: &Skew, overhead_seconds: f64) -> Result<Option<Moe>
     }
     let tokens = f64::from(phase.microbatch) * f64::from(phase.sequence) / f64::from(plan.grid().n_context());
     let mode = Mode::Deduplicated(Forwarding::CutThrough);
-    Ok(Some(Moe { gate, mode, tokens, overhead_seconds, popularity, seed: spec.seed }))
+    let busiest = busiest(tokens * f64::from(model.moe.top_k), plan.grid().n_expert());
+    Ok(Some(Moe { gate, mode, tokens, overhead_seconds, busiest, popularity, seed: spec.seed }))
 }
 
 /// Bytes of an update of one parameter: the gradient is read for its norm, cleared, and read for the update (12); FP32
@@ -149,12 +173,11 @@ fn moe(plan: &JobPlan, skew: &Skew, overhead_seconds: f64) -> Result<Option<Moe>
 const UPDATE_BYTES: f64 = 38.0;
 
 /// What ends a step of a plan, per pipeline coordinate. Where ranks divide the optimizer's state, each updates its
-/// share and 16-bit weights are gathered; otherwise summed gradients are, and each updates all. What two coordinates
-/// hold both, as under DualPipe, is summed on each by itself.
+/// share and 16-bit weights are gathered; otherwise summed gradients are, and each updates all.
 pub fn closing(plan: &JobPlan, hardware: &Hardware) -> Vec<Closing> {
     let (grid, spec) = (plan.grid(), plan.spec());
     let divides = spec.parallel.zero > 0;
-    let gradient = if spec.precision.compute == ComputeType::F64 { 8.0 } else { 4.0 };
+    let gradient = gradient_bytes(plan);
     let gathered = if divides { 2.0 } else { gradient };
     let at = |pipeline| {
         let rank = grid.rank_at(Coordinates { pipeline, data: 0, context: 0, tensor: 0 });
@@ -175,4 +198,29 @@ pub fn closing(plan: &JobPlan, hardware: &Hardware) -> Vec<Closing> {
         }
     };
     (0..grid.n_pipeline()).map(at).collect()
+}
+
+/// Bytes of an element of a gradient.
+fn gradient_bytes(plan: &JobPlan) -> f64 {
+    if plan.spec().precision.compute == ComputeType::F64 { 8.0 } else { 4.0 }
+}
+
+/// What several coordinates of a plan hold, by which they are: all that a coordinate holds under DualPipe, the embedding
+/// that prediction shares.
+fn copies(plan: &JobPlan) -> Vec<Copies> {
+    let grid = plan.grid();
+    let mut elements: BTreeMap<Vec<u32>, f64> = BTreeMap::new();
+    for pipeline in 0..grid.n_pipeline() {
+        let rank = grid.rank_at(Coordinates { pipeline, data: 0, context: 0, tensor: 0 });
+        for parameter in plan.parameters_of(rank) {
+            let pipelines = plan.holders(parameter.place);
+            if pipelines.len() > 1 && pipelines[0] == pipeline {
+                let parts =
+                    if parameter.expert.is_some() { grid.n_replicas() } else { grid.n_samplers() * grid.n_tensor() };
+                *elements.entry(pipelines).or_default() += parameter.n_elements() as f64 / f64::from(parts);
+            }
+        }
+    }
+    let bytes = gradient_bytes(plan);
+    elements.into_iter().map(|(pipelines, n)| Copies { pipelines, bytes: bytes * n }).collect()
 }

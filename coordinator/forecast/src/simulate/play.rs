@@ -155,7 +155,7 @@ struct Player<'a> {
     times: Vec<Vec<Times>>,
     pending: Vec<Vec<Vec<u32>>>,
     meetings: Slab<Meeting>,
-    /// By colour of the group: step, operation and meeting for which not all are there.
+    /// By colour of the group: step, operation (template, at the end of a step) and meeting for which not all are there.
     gathering: Vec<Vec<(u32, u32, u32)>>,
     flights: Slab<Flight>,
     afloat: Slab<Afloat<'a>>,

@@ -93,6 +93,12 @@ fn receives(job: &StepJob<'_>, piece: Piece) -> Option<(u32, Key)> {
 }
 
 impl Program {
+    /// The operation with which it meets others to end a step.
+    pub(super) fn meets(&self, template: u32) -> Option<u32> {
+        let place = self.ops[self.closing..].iter().position(|op| op.does == Does::Meet(template))?;
+        Some((self.closing + place) as u32)
+    }
+
     pub(super) fn new(job: &StepJob<'_>, at: u32, registry: &Registry, costs: &Costs) -> Self {
         let mut writer = Writer {
             job,
@@ -213,9 +219,8 @@ impl Writer<'_> {
                 deps.push(ops[other][opened]);
             }
             let (does, label) = match parts[part] {
-                Part::Compute { label, seconds } => {
-                    let layer = order::layer_of_experts(&parts[..part], label);
-                    let loads = layer.map(|layer| self.registry.skew(layer)).filter(|&skew| skew > 0);
+                Part::Compute { label, seconds, experts_of } => {
+                    let loads = experts_of.map(|layer| self.registry.skew(layer.0));
                     (Does::Compute { seconds: seconds * slower, loads }, label)
                 }
                 Part::Exchange { layer, exchange, row_bytes } => {
@@ -233,9 +238,12 @@ impl Writer<'_> {
     /// Reductions, the optimizer, and gathering.
     fn close(&mut self) {
         let at = self.program.at as usize;
-        for &template in &self.registry.reduces[at] {
-            let deps = self.gate.clone();
-            self.gate = vec![self.push(Does::Meet(template), "reduce", NO_ACTION, None, deps)];
+        for (label, templates) in [("reduce", &self.registry.reduces[at]), ("sum of copies", &self.registry.copies[at])]
+        {
+            for &template in templates {
+                let deps = self.gate.clone();
+                self.gate = vec![self.push(Does::Meet(template), label, NO_ACTION, None, deps)];
+            }
         }
         let seconds = self.job.closing[at].optimizer_seconds;
         if seconds > 0.0 {

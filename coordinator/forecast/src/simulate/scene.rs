@@ -57,6 +57,8 @@ pub(super) struct Registry {
     /// Per coordinate: reductions of gradients, and gathering of weights.
     pub(super) reduces: Vec<Vec<u32>>,
     pub(super) gathers: Vec<Vec<u32>>,
+    /// Per coordinate: sums with other coordinates that hold the same parameters.
+    pub(super) copies: Vec<Vec<u32>>,
     /// Which loads a layer has.
     skew_of_layer: HashMap<u32, u32>,
 }
@@ -100,6 +102,7 @@ impl Scene {
         for at in 0..job.actions.len() as u32 {
             closing::add(&mut scene, job, at, per_node, &mut registry);
         }
+        closing::add_copies(&mut scene, job, &mut registry);
         (scene, registry)
     }
 
@@ -140,8 +143,8 @@ impl Scene {
     }
 
     fn add_exchanges(&mut self, job: &StepJob<'_>, per_node: u32, registry: &mut Registry) {
-        let mut all_loads = vec![vec![1.0; job.expert_ranks as usize]];
         let Some(moe) = &job.moe else { return };
+        let mut all_loads = vec![vec![moe.busiest; job.expert_ranks as usize]];
         // Layers in order, so that what is drawn does not depend on who asks first.
         for layer in job.stages.iter().flat_map(exchanges).map(|(layer, ..)| layer) {
             if moe.skew_of(layer).is_some() && !registry.skew_of_layer.contains_key(&layer) {
@@ -176,7 +179,7 @@ impl Scene {
                         *loads = (0..group.len()).map(|place| demand.load(place)).collect();
                     }
                     pairs(&group, demand, moe.mode, exchange, row_bytes, &mut |from, to, bytes| {
-                        add(ranks[from], ranks[to], bytes);
+                        add(ranks[from], ranks[to], if skew == 0 { bytes * moe.busiest } else { bytes });
                     });
                 });
                 registry.exchanges.insert(key, template);

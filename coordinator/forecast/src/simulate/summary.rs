@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::blame::Blame;
 use super::run::{Run, Span, Stream};
 use crate::picture::Unit;
 use ds_plan::schedule::Pass;
@@ -24,6 +25,8 @@ pub struct Summary {
     pub ranks_played: usize,
     /// Paths of messages that were played, each for all that fared like it.
     pub strands_played: u64,
+    /// What befell the fabric, and what it did, where that was asked.
+    pub blame: Option<Blame>,
 }
 
 /// One kind of what ranks do, or wait for.
@@ -61,13 +64,14 @@ pub struct BusyLink {
 const BUBBLE: &str = "bubble";
 
 /// Phases in the order of a step.
-const PHASES: [&str; 8] = [
+const PHASES: [&str; 9] = [
     "forward",
     "overlapped forward and backward",
     "backward",
     "weight gradients",
     BUBBLE,
     "gradient reduction",
+    "sum of copies",
     "optimizer",
     "weight gathering",
 ];
@@ -77,6 +81,7 @@ fn phase_of(spans: &[Span]) -> &'static str {
     if first.action.is_none() {
         return match first.label {
             "reduce" => "gradient reduction",
+            "sum of copies" => "sum of copies",
             "optimizer" => "optimizer",
             _ => "weight gathering",
         };
@@ -116,6 +121,7 @@ impl Run {
             ranks: self.n_ranks(),
             ranks_played: self.n_ranks_played(),
             strands_played: self.n_played,
+            blame: None,
             step_seconds,
         }
     }
@@ -221,8 +227,15 @@ impl Run {
 }
 
 impl Summary {
-    /// The longest phase that is not the bubble, what binds it, and its bound, as a sentence.
+    /// The longest phase that is not the bubble, what binds it, and its bound; and what befell the fabric, as text.
     pub fn verdict(&self) -> String {
+        match &self.blame {
+            Some(blame) => format!("{}; {}", blame.verdict(), self.longest()),
+            None => self.longest(),
+        }
+    }
+
+    fn longest(&self) -> String {
         let step: f64 = self.phases.iter().map(|phase| phase.seconds).sum();
         let longest =
             self.phases.iter().filter(|phase| phase.name != BUBBLE).max_by(|a, b| a.seconds.total_cmp(&b.seconds));

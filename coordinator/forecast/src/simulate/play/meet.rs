@@ -2,6 +2,7 @@
 
 use super::super::islands::{Afloat, Fate};
 use super::super::quotient::Start;
+use super::super::scene::Kind;
 use super::{Event, Meeting, Player};
 
 impl<'a> Player<'a> {
@@ -9,10 +10,12 @@ impl<'a> Player<'a> {
         let groups = &self.scene.templates[template as usize].groups;
         let group = self.quotient.groups_of[actor as usize].iter().find(|group| groups.contains(group));
         let group = self.quotient.group_colour[*group.expect("a rank meets groups of its own") as usize];
+        // Ranks of a coordinate meet at the same operation; those of several meet once a step to end it.
+        let when = if self.ends_a_step(template) { template } else { op };
         let gathering = &mut self.gathering[group as usize];
-        let place = gathering.iter().position(|&(of, at, _)| (of, at) == (step, op)).unwrap_or_else(|| {
+        let place = gathering.iter().position(|&(of, at, _)| (of, at) == (step, when)).unwrap_or_else(|| {
             let meeting = Meeting { op, ..Meeting::new(step, template, group) };
-            gathering.push((step, op, self.meetings.keep(meeting)));
+            gathering.push((step, when, self.meetings.keep(meeting)));
             gathering.len() - 1
         });
         let number = gathering[place].2;
@@ -24,6 +27,16 @@ impl<'a> Player<'a> {
             let opens = meeting.opens;
             self.push(opens, Event::Open(number));
         }
+    }
+
+    fn ends_a_step(&self, template: u32) -> bool {
+        self.scene.templates[template as usize].kind == Kind::Closing
+    }
+
+    /// The operation with which an actor takes part in a meeting.
+    fn op_of(&self, actor: u32, template: u32, op: u32) -> u32 {
+        let own = || self.program(actor).meets(template).expect("it came to the meeting");
+        if self.ends_a_step(template) { own() } else { op }
     }
 
     pub(super) fn open(&mut self, number: u32) {
@@ -43,6 +56,7 @@ impl<'a> Player<'a> {
         } else {
             meeting.left.clone_from(&start.waits);
             for &actor in &quotient.members[owner as usize] {
+                let op = self.op_of(actor, template, op);
                 let place = self.place(actor, op);
                 self.times[step as usize][actor as usize].opened[place] = self.now;
                 if start.waits.binary_search_by_key(&actor, |&(actor, _)| actor).is_err() {
@@ -61,9 +75,10 @@ impl<'a> Player<'a> {
 
     /// Of a group that sends nothing.
     fn open_empty(&mut self, number: u32) {
-        let &Meeting { step, owner, op, send, .. } = &self.meetings[number];
+        let &Meeting { step, template, owner, op, send, .. } = &self.meetings[number];
         if send.is_none() {
             for &actor in &self.quotient.members[owner as usize] {
+                let op = self.op_of(actor, template, op);
                 let place = self.place(actor, op);
                 self.times[step as usize][actor as usize].opened[place] = self.now;
                 self.done.push((step, actor, op, self.now));
@@ -98,11 +113,11 @@ impl<'a> Player<'a> {
             return;
         }
         meeting.n_left -= 1;
-        let (step, op) = (meeting.step, meeting.op);
+        let (step, template, op) = (meeting.step, meeting.template, meeting.op);
         if meeting.send.is_some() {
             self.one_less(step, actor, op, self.now);
         } else {
-            self.done.push((step, actor, op, self.now));
+            self.done.push((step, actor, self.op_of(actor, template, op), self.now));
         }
     }
 

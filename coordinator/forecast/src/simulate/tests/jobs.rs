@@ -5,7 +5,7 @@ use ds_plan::schedule::{Action, Microbatch, Pass, Piece, StageId, one_f_one_b};
 use ds_topology::EndpointId;
 use ds_topology::traffic::moe::{Forwarding, Gate, Mode, Popularity};
 
-use super::super::job::{Closing, Moe, StepJob};
+use super::super::job::{Closing, Copies, Moe, StepJob};
 use crate::{Exchange, Part, PassWork, StageWork};
 
 /// A job that owns what a step is made of.
@@ -17,12 +17,17 @@ pub(super) struct Owned {
     pub(super) seats: Vec<EndpointId>,
     pub(super) moe: Option<Moe>,
     pub(super) closing: Vec<Closing>,
+    pub(super) copies: Vec<Copies>,
     /// Half of the microbatches enter at the other end.
     pub(super) both_ways: Option<u32>,
 }
 
 fn compute(label: &'static str, milliseconds: f64) -> Part {
-    Part::Compute { label, seconds: milliseconds * 1e-3 }
+    Part::Compute { label, seconds: milliseconds * 1e-3, experts_of: None }
+}
+
+fn experts(layer: u32, milliseconds: f64) -> Part {
+    Part::Compute { label: "experts", seconds: milliseconds * 1e-3, experts_of: Some(LayerId(layer)) }
 }
 
 fn exchange(layer: u32, exchange: Exchange, row_bytes: f64) -> Part {
@@ -37,19 +42,19 @@ fn stage(number: u32) -> StageWork {
         [
             compute("attention", 0.40 * longer),
             exchange(layer, Exchange::Dispatch, 7392.0),
-            compute("experts", 0.30),
+            experts(layer, 0.30),
             exchange(layer, Exchange::Combine, 14_336.0),
         ]
     });
     let backward = layers.iter().rev().flat_map(|&layer| {
         [
             exchange(layer, Exchange::Dispatch, 7392.0),
-            compute("experts", 0.33),
+            experts(layer, 0.33),
             exchange(layer, Exchange::Combine, 14_336.0),
             compute("attention", 0.71 * longer),
         ]
     });
-    let weight = layers.iter().flat_map(|_| [compute("experts", 0.29), compute("attention", 0.23)]);
+    let weight = layers.iter().rev().flat_map(|&layer| [experts(layer, 0.29), compute("attention", 0.23)]);
     StageWork {
         forward: PassWork { parts: forward.collect() },
         backward_input: PassWork { parts: backward.collect() },
@@ -81,10 +86,12 @@ impl Owned {
                 mode: Mode::Deduplicated(Forwarding::CutThrough),
                 tokens: 256.0,
                 overhead_seconds: 1e-5,
+                busiest: 1.0,
                 popularity: Vec::new(),
                 seed: 3,
             }),
             closing: vec![closing; pipeline as usize],
+            copies: Vec::new(),
             both_ways: None,
         }
     }
@@ -149,6 +156,7 @@ impl Owned {
             left_beside_exchange: 0.85,
             stretch_beside_compute: 1.5,
             closing: &self.closing,
+            copies: &self.copies,
         })
     }
 }

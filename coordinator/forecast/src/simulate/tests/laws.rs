@@ -1,6 +1,8 @@
+use ds_plan::schedule::Pass;
+
 use super::super::event::{Epoch, Straggler};
-use super::super::job::Options;
-use super::super::{Run, Stream, simulate};
+use super::super::job::{Copies, Options};
+use super::super::{Run, Span, Stream, simulate};
 use super::fabric::Planes;
 use super::jobs::Owned;
 
@@ -138,4 +140,38 @@ fn reuse_changes_nothing_when_a_plane_is_lost_on_the_way() {
             assert!((a.end - b.end).abs() <= 1e-10 * b.end, "rank {rank}: {a:?} {b:?}");
         }
     }
+}
+
+#[test]
+fn copies_cost_what_their_shares_take_over_the_slowest_link() {
+    let mut job = Owned::new(2, 2, 8, 4);
+    let before = run(&job);
+    job.copies = vec![Copies { pipelines: vec![0, 1], bytes: 10e6 }];
+    let each = run_on(&job, planes(), &Options { reuse: false, ..Options::default() });
+    let once = run(&job);
+    assert!((once.seconds() - each.seconds()).abs() < 1e-9 * each.seconds());
+    for rank in 0..once.n_ranks() {
+        let span = once.spans(rank).find(|span| span.label == "sum of copies").expect("every rank sums");
+        let (alone, link) = once.alone(span.template.expect("messages"));
+        assert!(link.is_some() && alone >= 10e6 / once.link(link.unwrap()).capacity);
+        assert!(span.end - span.opened >= alone * (1.0 - 1e-9), "{span:?}");
+    }
+    assert!(once.seconds() > before.seconds());
+}
+
+#[test]
+fn more_rows_of_an_expert_make_its_weight_gradients_longer() {
+    let (even, skewed) = (Owned::new(1, 1, 8, 2).split(), Owned::new(1, 1, 8, 2).split().skewed(1.0));
+    let longest = |job: &Owned| {
+        let run = run(job);
+        let weight = |rank: u32| -> Vec<f64> {
+            let own = |span: &Span| span.piece.is_some_and(|piece| piece.pass == Pass::BackwardWeight);
+            run.spans(rank).filter(|span| own(span) && span.label == "experts").map(|s| s.end - s.start).collect()
+        };
+        (0..run.n_ranks()).map(weight).collect::<Vec<_>>()
+    };
+    let (even, skewed) = (longest(&even), longest(&skewed));
+    let longer = |rank: usize| skewed[rank].iter().zip(&even[rank]).map(|(a, b)| a / b).collect::<Vec<f64>>();
+    let all: Vec<f64> = (0..even.len()).flat_map(longer).collect();
+    assert!(all.iter().any(|&ratio| ratio > 1.1) && all.iter().any(|&ratio| ratio < 0.9), "{all:?}");
 }

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Tokens of the whole training, such as 14.8T; the job's steps when absent
     #[arg(long, value_name = "N")]
     tokens: Option<Quantity>,
-    /// Leave causes out of the step's time: fill, imbalance, sends, first_dispatch, contention, skew
+    /// Leave causes out of the step's time: fill, imbalance, sends, first_dispatch, contention, skew, copies
     #[arg(long, value_name = "CAUSE[,CAUSE]", value_delimiter = ',')]
     without: Vec<Term>,
     /// Try every layout on the fabric's GPUs (the job's ranks without a fabric), and rank those that fit

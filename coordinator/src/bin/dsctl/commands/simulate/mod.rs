@@ -9,6 +9,7 @@ mod what_if;
 
 use std::path::PathBuf;
 
+use ds_forecast::estimate::{Term, Terms};
 use ds_forecast::page::html;
 use ds_forecast::simulate::{Base, Epoch, Options, PlannedStep, StepJob, Straggler, WhatIf};
 use ds_plan::JobPlan;
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// A rank that computes more slowly, `rank=5:x1.3`; may be given several times
     #[arg(long, value_name = "RANK")]
     straggler: Vec<Asked<Straggler>>,
+    /// Leave causes out: sends, contention, skew (the busiest rank by chance), copies
+    #[arg(long, value_name = "CAUSE[,CAUSE]", value_delimiter = ',')]
+    without: Vec<Term>,
     /// What befalls the fabric, `plane=3:down@t=2s`, `link=P2.h5.up:x0.5@t=1s`, `plane=3:up@t=4s`; several times
     #[arg(long, value_name = "EVENT")]
     what_if: Vec<WhatIf>,
@@ -95,6 +99,12 @@ impl Args {
         };
         let skew = self.skew.read()?;
         let step = PlannedStep::new(&plan, &hardware, &skew, fabric.n_gpus()).map_err(|error| refused(&error))?;
+        let terms = self.without.iter().fold(Terms::ALL, |terms, &term| terms.without(term));
+        let step = step.with_terms(terms).map_err(|term| {
+            refused(&format!(
+                "--without {term}: it follows from what is played; `dsctl plan --without {term}` leaves it out"
+            ))
+        })?;
         let options = Options {
             steps: self.steps,
             jitter: self.jitter,
@@ -105,8 +115,13 @@ impl Args {
         };
         let (base, cases) = step.with(|job| self.play(job, &fabric, &options))?;
         // What is asked first is what is told at length.
-        let run = cases.first().filter(|_| !self.what_if.is_empty()).map_or(&base.run, |case| &case.evaluated.run);
-        let summary = run.summary(&|link| fabric.network()[link as usize].name.clone());
+        let told = cases.first().filter(|_| !self.what_if.is_empty());
+        let run = told.map_or(&base.run, |case| &case.evaluated.run);
+        let name = |link: u32| fabric.network()[link as usize].name.clone();
+        let summary = match told {
+            Some(case) => run.summary(&name).blaming(run.blame(&base.run, &case.events, &name)),
+            None => run.summary(&name),
+        };
         if let Some(path) = &self.trace {
             trace::write(path, run, &fabric)?;
         }

@@ -32,6 +32,7 @@ pub(super) fn tell(
                 "step_seconds": summary.step_seconds,
                 "tokens_per_second": tokens / step,
                 "verdict": summary.verdict(),
+                "blame": summary.blame,
                 "phases": summary.phases,
                 "links": summary.links,
                 "ranks": summary.ranks,

@@ -32,7 +32,7 @@ pub(super) struct Evaluated {
 
 /// A case beside the base.
 pub(super) struct Beside {
-    events: Vec<String>,
+    pub(super) events: Vec<String>,
     pub(super) evaluated: Evaluated,
 }
 
