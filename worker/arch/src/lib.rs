@@ -4,8 +4,10 @@
 mod config;
 mod counts;
 pub mod e4m3;
+pub mod e5m2;
 pub mod hugging_face;
 mod ids;
+pub mod logfmt;
 mod operations;
 mod parameters;
 mod presets;
