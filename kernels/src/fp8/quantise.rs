@@ -1,6 +1,8 @@
 //! Tensors to E4M3 codes and scales, and back.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
+
+use super::on_cpu;
 
 /// Elements along a side of a tile or block.
 pub const ALONG: i64 = 128;
@@ -23,6 +25,8 @@ pub enum ScaleRule {
 pub enum Scaling {
     /// 128 neighbours of a row.
     Tiles,
+    /// 128 neighbours of a column.
+    Upright,
     /// 128 × 128 neighbours.
     Blocks,
 }
@@ -32,33 +36,76 @@ pub enum Scaling {
 pub struct Quantised {
     /// `[m, k]` of `float8_e4m3fn`.
     pub codes: Tensor,
-    /// FP32: `[m, ⌈k/128⌉]` for tiles, `[⌈m/128⌉, ⌈k/128⌉]` for blocks; element = code · scale.
+    /// FP32: `[m, ⌈k/128⌉]` for tiles, `[⌈m/128⌉, k]` for upright ones, `[⌈m/128⌉, ⌈k/128⌉]` for blocks; element =
+    /// code · scale.
     pub scales: Tensor,
     /// What shares a scale.
     pub scaling: Scaling,
+    /// Code · scale, where quantising has made them anyway.
+    numbers: Option<Tensor>,
 }
 
 /// Codes of `x`, `[m, k]`: element / scale in FP32, to the nearest E4M3 number, of two equally near the even one.
+///
+/// # Panics
+/// When LibTorch refuses.
 pub fn quantise(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantised {
+    if x.device() == Device::Cpu { on_cpu::quantise(x, scaling, rule) } else { step_by_step(x, scaling, rule) }
+}
+
+/// What [`quantise`] means, in LibTorch's own operations; on every device.
+pub fn step_by_step(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantised {
     let x = x.to_kind(Kind::Float);
     let greatest = match scaling {
         Scaling::Tiles => tiles(&x).abs().amax([-1_i64].as_slice(), false),
+        Scaling::Upright => tiles(&x.tr()).abs().amax([-1_i64].as_slice(), false).tr(),
         Scaling::Blocks => blocks(&x).abs().amax([1_i64, 3].as_slice(), false),
     };
     let scales = rule.scales(&greatest);
     let codes = (&x / spread(&scales, scaling, &x.size())).to_kind(Kind::Float8e4m3fn);
-    Quantised { codes, scales, scaling }
+    Quantised::new(codes, scales, scaling)
 }
 
 impl Quantised {
+    /// Codes and their scales, as [`quantise`] made them.
+    pub fn new(codes: Tensor, scales: Tensor, scaling: Scaling) -> Self {
+        Self { codes, scales, scaling, numbers: None }
+    }
+
+    /// Beside the numbers that the codes stand for.
+    pub(super) fn with(self, numbers: Tensor) -> Self {
+        Self { numbers: Some(numbers), ..self }
+    }
+
     /// Code · scale, in FP32.
+    ///
+    /// # Panics
+    /// When LibTorch refuses.
     pub fn dequantise(&self) -> Tensor {
+        if let Some(numbers) = &self.numbers {
+            return numbers.shallow_clone();
+        }
+        if self.codes.device() == Device::Cpu {
+            return on_cpu::dequantise(self);
+        }
         self.codes.to_kind(Kind::Float) * spread(&self.scales, self.scaling, &self.codes.size())
+    }
+
+    /// The transpose: scales turn with what shares them.
+    pub fn transposed(&self) -> Self {
+        let scaling = match self.scaling {
+            Scaling::Tiles => Scaling::Upright,
+            Scaling::Upright => Scaling::Tiles,
+            Scaling::Blocks => Scaling::Blocks,
+        };
+        let numbers = self.numbers.as_ref().map(Tensor::tr);
+        Self { codes: self.codes.tr(), scales: self.scales.tr(), scaling, numbers }
     }
 
     /// Handles to the same tensors.
     pub fn shallow_clone(&self) -> Self {
-        Self { codes: self.codes.shallow_clone(), scales: self.scales.shallow_clone(), scaling: self.scaling }
+        let numbers = self.numbers.as_ref().map(Tensor::shallow_clone);
+        Self { codes: self.codes.shallow_clone(), scales: self.scales.shallow_clone(), scaling: self.scaling, numbers }
     }
 }
 
@@ -97,9 +144,12 @@ fn missing(n: i64) -> i64 {
 
 /// A scale for every element of a matrix of that size.
 fn spread(scales: &Tensor, scaling: Scaling, size: &[i64]) -> Tensor {
-    let columns = scales.repeat_interleave_self_int(ALONG, 1, None::<i64>).narrow(1, 0, size[1]);
+    let along = |scales: &Tensor, dim: i64| {
+        scales.repeat_interleave_self_int(ALONG, dim, None::<i64>).narrow(dim, 0, size[dim as usize])
+    };
     match scaling {
-        Scaling::Tiles => columns,
-        Scaling::Blocks => columns.repeat_interleave_self_int(ALONG, 0, None::<i64>).narrow(0, 0, size[0]),
+        Scaling::Tiles => along(scales, 1),
+        Scaling::Upright => along(scales, 0),
+        Scaling::Blocks => along(&along(scales, 1), 0),
     }
 }
