@@ -57,8 +57,8 @@ struct Cut {
 
 extern "C" {
 // Codes (bytes) and numbers [m, k], and a scale for every band and column or tile of `x`, which is FP32 or BF16.
-int ds_e4m3_quantise(at::Tensor* x, int64_t height, int tiles, int power_of_two, at::Tensor** codes,
-                     at::Tensor** numbers, at::Tensor** scales, char* error) {
+int ds_e4m3_quantise(at::Tensor* x, int64_t height, int tiles, int power_of_two, double least,
+                     at::Tensor** codes, at::Tensor** numbers, at::Tensor** scales, char* error) {
   return guarded(error, [&] {
     at::AutoDispatchBelowADInplaceOrView without_autograd;
     Cut cut(*x, height, tiles != 0);
@@ -69,16 +69,17 @@ int ds_e4m3_quantise(at::Tensor* x, int64_t height, int tiles, int power_of_two,
     auto to_numbers = number.data_ptr<float>(), to_scales = scale.data_ptr<float>();
     bool is_bf16 = x->scalar_type() == at::kBFloat16;
     auto from = x->const_data_ptr();
+    auto floor = static_cast<float>(least);
     cut.each([&](int64_t band, int64_t first, int64_t rows, float* spread) {
       int64_t place = first * cut.k;
       auto c = to_codes + place;
       auto n = to_numbers + place, s = to_scales + band * cut.scales();
       if (is_bf16) {
         auto band_of_x = static_cast<const uint16_t*>(from) + place;
-        loops().quantise_bf16(band_of_x, rows, cut.k, cut.sharing, power_of_two != 0, c, n, s, spread);
+        loops().quantise_bf16(band_of_x, rows, cut.k, cut.sharing, power_of_two != 0, floor, c, n, s, spread);
       } else {
         auto band_of_x = static_cast<const float*>(from) + place;
-        loops().quantise_f32(band_of_x, rows, cut.k, cut.sharing, power_of_two != 0, c, n, s, spread);
+        loops().quantise_f32(band_of_x, rows, cut.k, cut.sharing, power_of_two != 0, floor, c, n, s, spread);
       }
     });
     *codes = new at::Tensor(code);

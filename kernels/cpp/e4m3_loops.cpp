@@ -29,7 +29,6 @@ constexpr int32_t BEYOND = 0x44000000;            // 512: nothing that a scale l
 constexpr int32_t SMALLEST_NORMAL = 0x3c800000;   // 2⁻⁶
 constexpr int32_t BIAS = 120 << 3;                // between the exponents of a single and of E4M3, above 3 bits of fraction
 constexpr float SUBNORMAL_ULPS = 24576.0F;        // a single of this size has steps of 2⁻⁹, as subnormal E4M3 has
-constexpr float SMALLEST_AMAX = 1e-4F;
 
 // Rounds to the nearest E4M3 number, of two equally near to the even one; more than 448 becomes NaN.
 inline void encode(float v, float scale, uint8_t* code, float* number) {
@@ -60,15 +59,15 @@ inline void spread_scales(const float* scales, int64_t k, Sharing sharing, float
   }
 }
 
-inline float scale_of(int32_t greatest_bits, bool power_of_two) {
+inline float scale_of(int32_t greatest_bits, bool power_of_two, float least) {
   float greatest = of_bits(greatest_bits);
-  float exact = (greatest < SMALLEST_AMAX ? SMALLEST_AMAX : greatest) / 448.0F;
+  float exact = (greatest < least ? least : greatest) / 448.0F;
   return power_of_two ? of_bits((bits_of(exact) + 0x7fffff) & ~0x7fffff) : exact;
 }
 
 template <typename T>
-void quantise(const T* x, int64_t rows, int64_t k, Sharing sharing, bool power_of_two, uint8_t* codes, float* numbers,
-              float* scales, float* spread) {
+void quantise(const T* x, int64_t rows, int64_t k, Sharing sharing, bool power_of_two, float least, uint8_t* codes,
+              float* numbers, float* scales, float* spread) {
   // As integers the magnitudes of singles have their order, and NaN is the greatest.
   for (int64_t i = 0; i < k; i++) spread[i] = 0.0F;
   for (int64_t row = 0; row < rows; row++) {
@@ -80,7 +79,7 @@ void quantise(const T* x, int64_t rows, int64_t k, Sharing sharing, bool power_o
     }
   }
   if (sharing == ds::COLUMN) {
-    for (int64_t i = 0; i < k; i++) scales[i] = scale_of(bits_of(spread[i]), power_of_two);
+    for (int64_t i = 0; i < k; i++) scales[i] = scale_of(bits_of(spread[i]), power_of_two, least);
   } else {
     for (int64_t first = 0; first < k; first += ALONG) {
       int64_t last = first + ALONG < k ? first + ALONG : k;
@@ -90,7 +89,7 @@ void quantise(const T* x, int64_t rows, int64_t k, Sharing sharing, bool power_o
         int32_t of_column = bits_of(spread[i]);
         greatest = of_column > greatest ? of_column : greatest;
       }
-      scales[first / ALONG] = scale_of(greatest, power_of_two);
+      scales[first / ALONG] = scale_of(greatest, power_of_two, least);
     }
   }
   spread_scales(scales, k, sharing, spread);

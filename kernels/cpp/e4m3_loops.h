@@ -12,12 +12,12 @@ enum Sharing { COLUMN = 0, TILE = 1 };
 
 struct E4m3Loops {
   // Codes and their numbers (code · scale) of a band of rows that are k wide. One scale for each column, or for each
-  // ALONG columns: max(greatest, 10⁻⁴) / 448, or the next power of two. `spread` holds k floats and is filled with the
+  // ALONG columns: max(greatest, least) / 448, or the next power of two. `spread` holds k floats and is filled with the
   // scale of each column.
-  void (*quantise_f32)(const float* x, int64_t rows, int64_t k, Sharing sharing, bool power_of_two, uint8_t* codes,
-                       float* numbers, float* scales, float* spread);
-  void (*quantise_bf16)(const uint16_t* x, int64_t rows, int64_t k, Sharing sharing, bool power_of_two, uint8_t* codes,
-                        float* numbers, float* scales, float* spread);
+  void (*quantise_f32)(const float* x, int64_t rows, int64_t k, Sharing sharing, bool power_of_two, float least,
+                       uint8_t* codes, float* numbers, float* scales, float* spread);
+  void (*quantise_bf16)(const uint16_t* x, int64_t rows, int64_t k, Sharing sharing, bool power_of_two, float least,
+                        uint8_t* codes, float* numbers, float* scales, float* spread);
   // Code · scale of a band, likewise.
   void (*dequantise)(const uint8_t* codes, int64_t rows, int64_t k, Sharing sharing, const float* scales,
                      float* numbers, float* spread);

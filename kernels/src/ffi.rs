@@ -120,6 +120,7 @@ unsafe extern "C" {
         height: i64,
         tiles: c_int,
         power_of_two: c_int,
+        least: f64,
         codes: *mut Handle,
         numbers: *mut Handle,
         scales: *mut Handle,

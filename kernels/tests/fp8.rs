@@ -142,6 +142,22 @@ fn a_linear_layer_and_its_gradients_are_near_the_exact_ones() {
 }
 
 #[test]
+fn gradients_keep_their_precision_however_small_they_are() {
+    let (x, w, dy) = (random(1, [200, 384]), random(2, [256, 384]), random(3, [200, 256]));
+    for size in [1e-3, 1e-9, 1e-15] {
+        let leaf = |t: &Tensor| t.copy().set_requires_grad(true);
+        let (xl, wl) = (leaf(&x), leaf(&w));
+        let y = linear(&xl, &wl, ScaleRule::PowerOfTwo).expect("a product");
+        let dy = &dy * size;
+        (&y * &dy).sum(Kind::Float).backward();
+        for (found, exact) in [(xl.grad(), dy.matmul(&w)), (wl.grad(), dy.tr().matmul(&x))] {
+            let off = apart(&found, &exact);
+            assert!(off < 0.06, "gradients of {size:e}: {off}");
+        }
+    }
+}
+
+#[test]
 fn an_input_in_bf16_gives_an_output_in_bf16_and_the_weight_keeps_an_fp32_gradient() {
     let x = random(1, [4, 128]).to_kind(Kind::BFloat16).set_requires_grad(true);
     let w = random(2, [8, 128]).set_requires_grad(true);

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::audit;
 use super::counters::{Which, count};
 use super::product::product;
-use super::quantise::{Quantised, ScaleRule, Scaling, quantise};
+use super::quantise::{Quantised, ScaleRule, Scaling, quantise, quantise_gradient};
 use crate::{Differentiable, Forward, NodeError, TorchError, apply};
 
 /// x Wᵀ, in the format of `x`: `[m, k]` by a weight `[n, k]` gives `[m, n]`. Forward keeps codes only. The weight's
@@ -48,8 +48,12 @@ impl Differentiable for Linear {
         let held =
             |codes: &Tensor, scales: &Tensor, by| Quantised::new(codes.shallow_clone(), scales.shallow_clone(), by);
         let x = held(x_codes, x_scales, Scaling::Tiles).dequantise();
-        let of_input = [quantise(dy, Scaling::Tiles, self.rule), held(w_codes, w_scales, Scaling::Blocks).transposed()];
-        let of_weight = [dy, &x].map(|x| quantise(x, Scaling::Upright, self.rule).transposed());
+        let of_input =
+            [quantise_gradient(dy, Scaling::Tiles, self.rule), held(w_codes, w_scales, Scaling::Blocks).transposed()];
+        let of_weight = [
+            quantise_gradient(dy, Scaling::Upright, self.rule).transposed(),
+            quantise(&x, Scaling::Upright, self.rule).transposed(),
+        ];
         count(Which::InputGradient);
         let dx = product(&of_input[0], &of_input[1]);
         count(Which::WeightGradient);

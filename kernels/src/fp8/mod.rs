@@ -15,4 +15,4 @@ pub use audit::{Audited, audited};
 pub use counters::{ProductCounts, Which, product_counts};
 pub use linear::linear;
 pub use product::{product, product_by_blocks};
-pub use quantise::{ALONG, Quantised, ScaleRule, Scaling, quantise, step_by_step};
+pub use quantise::{ALONG, Quantised, ScaleRule, Scaling, quantise, quantise_gradient, step_by_step};

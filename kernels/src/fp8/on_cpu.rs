@@ -14,7 +14,7 @@ use crate::fused::made;
 ///
 /// # Panics
 /// When LibTorch refuses.
-pub(super) fn quantise(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantised {
+pub(super) fn quantise(x: &Tensor, scaling: Scaling, rule: ScaleRule, least: f64) -> Quantised {
     assert_eq!(x.dim(), 2, "a matrix");
     let x = if x.kind() == Kind::BFloat16 { x.shallow_clone() } else { x.to_kind(Kind::Float) }.contiguous();
     let (height, tiles) = cut(scaling);
@@ -22,7 +22,7 @@ pub(super) fn quantise(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantis
     let (mut codes, mut numbers, mut scales) = (null_mut(), null_mut(), null_mut());
     // SAFETY: `x` lives and is a dense matrix of one of the two formats that the shim knows; it makes all results.
     let done = checked("E4M3 codes", |error| unsafe {
-        ds_e4m3_quantise(handle(&x), height, tiles, power_of_two, &mut codes, &mut numbers, &mut scales, error)
+        ds_e4m3_quantise(handle(&x), height, tiles, power_of_two, least, &mut codes, &mut numbers, &mut scales, error)
     });
     let [codes, numbers, scales] = refused(done.and_then(|()| made([codes, numbers, scales])));
     Quantised::new(codes.view_dtype(Kind::Float8e4m3fn), scales, scaling).with(numbers)

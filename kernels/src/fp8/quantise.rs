@@ -8,13 +8,15 @@ use super::on_cpu;
 pub const ALONG: i64 = 128;
 /// The greatest E4M3 number.
 const MAX: f64 = 448.0;
-/// No scale is made for less than this, so that zeros have one.
-const SMALLEST: f64 = 1e-4;
+/// No scale of activations and weights is made for less than this (the released kernels' rule), so that zeros have one.
+const LEAST: f64 = 1e-4;
+/// Likewise of gradients, which may well be that small: 2⁻¹⁰⁰, whose scale is still a normal single.
+const LEAST_GRADIENT: f64 = 1.0 / (1_u128 << 100) as f64;
 
 /// How a scale follows from the greatest element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScaleRule {
-    /// max(greatest, 10⁻⁴) / 448.
+    /// The greatest magnitude / 448, but not less than [`quantise`] and [`quantise_gradient`] say.
     Exact,
     /// The next power of two that is not less, so that scaling rounds nothing.
     PowerOfTwo,
@@ -45,23 +47,44 @@ pub struct Quantised {
     numbers: Option<Tensor>,
 }
 
-/// Codes of `x`, `[m, k]`: element / scale in FP32, to the nearest E4M3 number, of two equally near the even one.
+/// Codes of activations or weights `x`, `[m, k]`: element / scale in FP32, to the nearest E4M3 number, of two equally near
+/// the even one. Scales are those of 10⁻⁴ at least.
 ///
 /// # Panics
 /// When LibTorch refuses.
 pub fn quantise(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantised {
-    if x.device() == Device::Cpu { on_cpu::quantise(x, scaling, rule) } else { step_by_step(x, scaling, rule) }
+    with_least(x, scaling, rule, LEAST)
+}
+
+/// Likewise of gradients. A loss is a mean over all tokens of a batch, so a gradient of 10⁻⁹ is nothing special: under
+/// the scales of [`quantise`] it would be lost.
+///
+/// # Panics
+/// When LibTorch refuses.
+pub fn quantise_gradient(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantised {
+    with_least(x, scaling, rule, LEAST_GRADIENT)
+}
+
+fn with_least(x: &Tensor, scaling: Scaling, rule: ScaleRule, least: f64) -> Quantised {
+    match x.device() {
+        Device::Cpu => on_cpu::quantise(x, scaling, rule, least),
+        _ => in_steps(x, scaling, rule, least),
+    }
 }
 
 /// What [`quantise`] means, in LibTorch's own operations; on every device.
 pub fn step_by_step(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantised {
+    in_steps(x, scaling, rule, LEAST)
+}
+
+fn in_steps(x: &Tensor, scaling: Scaling, rule: ScaleRule, least: f64) -> Quantised {
     let x = x.to_kind(Kind::Float);
     let greatest = match scaling {
         Scaling::Tiles => tiles(&x).abs().amax([-1_i64].as_slice(), false),
         Scaling::Upright => tiles(&x.tr()).abs().amax([-1_i64].as_slice(), false).tr(),
         Scaling::Blocks => blocks(&x).abs().amax([1_i64, 3].as_slice(), false),
     };
-    let scales = rule.scales(&greatest);
+    let scales = rule.scales(&greatest, least);
     let codes = (&x / spread(&scales, scaling, &x.size())).to_kind(Kind::Float8e4m3fn);
     Quantised::new(codes, scales, scaling)
 }
@@ -110,8 +133,8 @@ impl Quantised {
 }
 
 impl ScaleRule {
-    fn scales(self, greatest: &Tensor) -> Tensor {
-        let exact = greatest.clamp_min(SMALLEST) / MAX;
+    fn scales(self, greatest: &Tensor, least: f64) -> Tensor {
+        let exact = greatest.clamp_min(least) / MAX;
         match self {
             Self::Exact => exact,
             Self::PowerOfTwo => {

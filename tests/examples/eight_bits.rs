@@ -1,0 +1,294 @@
+//! Training in eight-bit floats beside training in sixteen: the same job, seeds, batches and held-out text. And without
+//! the noise of training: every product of the last step beside FP64.
+//!
+//! `eight_bits [--job JOB] [--steps 300] [--last 50] [--seeds 1,2,3] [--threads 2] [--golden DIR] [--set KEY=VALUE]...`
+//! prints tables; a line a run goes to stderr. Exit code 1 when eight bits are further away than the bar allows.
+#![expect(clippy::print_stdout, reason = "a bench prints")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ds_kernels::fp8::{Audited, ProductCounts, ScaleRule, Scaling, Which, audited, product, product_counts, quantise};
+use ds_model::StoredParameter;
+use ds_plan::spec::read;
+use ds_plan::{JobPlan, RankId};
+use ds_worker::comm;
+use ds_worker::step::now;
+use ds_worker::trainer::{Setup, Trainer};
+use tch::{Kind, Tensor};
+
+/// The bar of DeepSeek-V3's report (arXiv 2412.19437, §3.3), relative.
+const BAR: f64 = 0.0025;
+
+type Failure = Box<dyn Error>;
+
+fn main() -> Result<ExitCode, Failure> {
+    let options = Options::parse(std::env::args().skip(1))?;
+    tch::set_num_threads(options.threads);
+    let mut runs: BTreeMap<&str, Vec<Run>> = BTreeMap::new();
+    for seed in &options.seeds {
+        for compute in ["bf16", "fp8"] {
+            let run = Run::of(&options, compute, *seed)?;
+            eprintln!("{compute}, seed {seed}: {}", run.sentence());
+            runs.entry(compute).or_default().push(run);
+        }
+    }
+    let is_near = compare(&runs["bf16"], &runs["fp8"], &options);
+    products_ran(&runs["fp8"]);
+    let is_exact = of_products(&runs["fp8"], golden_errors(&options.golden)?);
+    Ok(if is_near && is_exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Options {
+    job: PathBuf,
+    steps: u64,
+    last: u64,
+    seeds: Vec<u64>,
+    threads: i32,
+    golden: PathBuf,
+    sets: Vec<(String, String)>,
+}
+
+impl Options {
+    fn parse(words: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+        let mut options = Self {
+            job: root.join("deploy/jobs/quickstart.yaml"),
+            steps: 300,
+            last: 50,
+            seeds: vec![1, 2, 3],
+            threads: 2,
+            golden: root.join("tests/golden/fp8_blockwise"),
+            sets: Vec::new(),
+        };
+        let words: Vec<String> = words.collect();
+        for pair in words.chunks(2) {
+            let [key, value] = pair else { return Err(format!("{} has no value", pair[0]).into()) };
+            match key.as_str() {
+                "--job" => options.job = value.into(),
+                "--steps" => options.steps = value.parse()?,
+                "--last" => options.last = value.parse()?,
+                "--seeds" => options.seeds = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
+                "--threads" => options.threads = value.parse()?,
+                "--golden" => options.golden = value.into(),
+                "--set" => {
+                    let (key, value) = value.split_once('=').ok_or("--set wants KEY=VALUE")?;
+                    options.sets.push((key.into(), value.into()));
+                }
+                _ => return Err(format!("{key} is no option").into()),
+            }
+        }
+        if options.last == 0 || options.last > options.steps || options.seeds.is_empty() {
+            return Err("--last is at least 1 and at most --steps, and there is a seed".into());
+        }
+        Ok(options)
+    }
+
+    /// One rank; both formats differ in `precision.compute` alone.
+    fn plan(&self, compute: &str, seed: u64) -> Result<JobPlan, Failure> {
+        const WARMUP: u64 = 40;
+        let pieces = format!("[{{shape: cosine, steps: {}, to: 2.0e-4}}]", self.steps.saturating_sub(WARMUP).max(1));
+        let own = [
+            ("seed", seed.to_string()),
+            ("parallel.pipeline", "1".to_owned()),
+            ("parallel.expert", "1".to_owned()),
+            ("precision.compute", compute.to_owned()),
+            ("precision.moments", "bf16".to_owned()),
+            ("train[0].steps", self.steps.to_string()),
+            ("train[0].learning_rate.pieces", pieces),
+            ("train[0].evaluate_bytes", "32768".to_owned()),
+        ];
+        let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
+        let sets: Vec<_> = own.chain(self.sets.iter().cloned()).collect();
+        let text = std::fs::read_to_string(&self.job)?;
+        Ok(JobPlan::new(read(&text, &self.job.to_string_lossy(), &sets)?.spec)?)
+    }
+}
+
+/// What a run came to.
+struct Run {
+    /// Nats per token over the held-out text, after each of the last steps.
+    validation: Vec<f64>,
+    /// Of the batches of the same steps.
+    training: Vec<f64>,
+    /// Products on codes.
+    counts: ProductCounts,
+    /// Of the last step, by the name of the weight: those of the last dimension are its name's.
+    audit: Vec<(String, Audited)>,
+    seconds: f64,
+}
+
+impl Run {
+    fn of(options: &Options, compute: &str, seed: u64) -> Result<Self, Failure> {
+        let plan = options.plan(compute, seed)?;
+        let folder = tempfile::tempdir()?;
+        let setup = Setup {
+            device: "cpu".to_owned(),
+            checkpoints: folder.path().join("checkpoints"),
+            token_cache: folder.path().join("tokens"),
+        };
+        let endpoint = comm::threads(1).swap_remove(0);
+        let mut trainer = Trainer::new(&plan, RankId(0), &endpoint, setup)?;
+        let (start, before) = (now(), product_counts());
+        let mut run =
+            Self { validation: Vec::new(), training: Vec::new(), counts: before, audit: Vec::new(), seconds: 0.0 };
+        for step in 1..=options.steps {
+            let is_last = step == options.steps;
+            let (done, audit) =
+                if is_last { audited(|| trainer.step(false)) } else { (trainer.step(false), Vec::new()) };
+            let loss = done?.metrics.loss;
+            if step + options.last > options.steps {
+                run.training.push(loss);
+                run.validation.push(trainer.evaluate()?.ok_or("the job has no held-out text")?.loss);
+            }
+            if step % 50 == 0 {
+                eprintln!(
+                    "{compute}, seed {seed}: step {step}, loss {loss:.4}, {:.0} s",
+                    start.elapsed().as_secs_f64()
+                );
+            }
+            run.audit.extend(audit.into_iter().map(|a| (name_of(trainer.model().parameters(), a.weight), a)));
+        }
+        let after = product_counts();
+        run.counts = ProductCounts {
+            forward: after.forward - before.forward,
+            input_gradient: after.input_gradient - before.input_gradient,
+            weight_gradient: after.weight_gradient - before.weight_gradient,
+        };
+        run.seconds = start.elapsed().as_secs_f64();
+        Ok(run)
+    }
+
+    fn sentence(&self) -> String {
+        let ProductCounts { forward, input_gradient, weight_gradient } = self.counts;
+        format!(
+            "validation {:.5}, training {:.5} nats per byte over the last steps; products on codes: {forward} forward, \
+             {input_gradient} and {weight_gradient} backward; {:.0} s",
+            mean(&self.validation),
+            mean(&self.training),
+            self.seconds,
+        )
+    }
+}
+
+/// The logical parameter whose numbers begin at an address, without the number of its expert.
+fn name_of(parameters: &[StoredParameter], address: usize) -> String {
+    let found = parameters.iter().find_map(|p| {
+        let first = p.tensor.data_ptr() as usize;
+        let bytes = p.tensor.numel() * p.tensor.kind().elt_size_in_bytes();
+        let row = bytes / p.logical.len();
+        (first..first + bytes).contains(&address).then(|| p.logical[(address - first) / row].name.clone())
+    });
+    let name = found.unwrap_or_else(|| "?".to_owned());
+    let parts = name.trim_start_matches("model.layers.").trim_end_matches(".weight").split('.');
+    let is_number = |part: &&str| part.bytes().all(|b| b.is_ascii_digit());
+    let (mut layer, mut rest) = (String::new(), Vec::new());
+    for (i, part) in parts.enumerate() {
+        match i {
+            0 => layer = part.to_owned(),
+            _ if is_number(&part) => (),
+            _ => rest.push(part),
+        }
+    }
+    format!("{layer:0>2} | {}", rest.join("."))
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Of both losses; whether the held-out one is within the bar or the spread of sixteen bits.
+fn compare(sixteen: &[Run], eight: &[Run], options: &Options) -> bool {
+    println!("## Losses: mean over the last {} of {} steps, nats per byte\n", options.last, options.steps);
+    println!("| loss | seed | bf16 | fp8 | fp8 against bf16 |\n|---|---|---|---|---|");
+    let mut verdicts = Vec::new();
+    for (what, of) in
+        [("held-out", (|run| &run.validation) as fn(&Run) -> &Vec<f64>), ("training", |run| &run.training)]
+    {
+        let (a, b): (Vec<f64>, Vec<f64>) = sixteen.iter().zip(eight).map(|(a, b)| (mean(of(a)), mean(of(b)))).unzip();
+        for ((seed, a), b) in options.seeds.iter().zip(&a).zip(&b) {
+            println!("| {what} | {seed} | {a:.5} | {b:.5} | {:+.3}% |", 100.0 * (b / a - 1.0));
+        }
+        let (mean_a, mean_b) = (mean(&a), mean(&b));
+        let off = mean_b / mean_a - 1.0;
+        println!("| {what} | mean | {mean_a:.5} | {mean_b:.5} | {:+.3}% |", 100.0 * off);
+        let spread = a.iter().copied().fold(f64::MIN, f64::max) - a.iter().copied().fold(f64::MAX, f64::min);
+        verdicts.push((what, off.abs(), spread / mean_a));
+    }
+    println!();
+    for (what, off, spread) in &verdicts {
+        println!(
+            "{what}: fp8 and bf16 are {:.3}% apart; the bar is {:.2}%, the seeds of bf16 spread over {:.3}%.",
+            100.0 * off,
+            100.0 * BAR,
+            100.0 * spread
+        );
+    }
+    verdicts[0].1 < BAR.max(verdicts[0].2)
+}
+
+fn products_ran(eight: &[Run]) {
+    let sum = |of: fn(&ProductCounts) -> u64| eight.iter().map(|run| of(&run.counts)).sum::<u64>();
+    println!(
+        "\nProducts on E4M3 codes: {} forward (evaluation included), {} of input gradients, {} of weight gradients.",
+        sum(|c| c.forward),
+        sum(|c| c.input_gradient),
+        sum(|c| c.weight_gradient)
+    );
+}
+
+/// The greatest error over golden products: of quantisation, and of sums in FP32.
+fn golden_errors(folder: &Path) -> Result<(f64, f64), Failure> {
+    let tensors: BTreeMap<String, Tensor> =
+        Tensor::read_safetensors(folder.join("fp8.safetensors"))?.into_iter().collect();
+    let apart = |c: &Tensor, exact: &Tensor| {
+        (c.to_kind(Kind::Double) - exact).norm().double_value(&[]) / exact.norm().double_value(&[])
+    };
+    let mut greatest = (0.0_f64, 0.0_f64);
+    for (name, exact) in tensors.iter().filter(|(name, _)| name.ends_with("c_unquantised_f64")) {
+        let of = |what: &str| &tensors[&name.replace("c_unquantised_f64", what)];
+        let a = quantise(of("a"), Scaling::Tiles, ScaleRule::Exact);
+        let c = product(&a, &quantise(of("b"), Scaling::Blocks, ScaleRule::Exact));
+        greatest = (greatest.0.max(apart(&c, exact)), greatest.1.max(apart(&c, of("c_exact_f64"))));
+    }
+    if greatest.0 > 0.0 { Ok(greatest) } else { Err("the golden folder has no products".into()) }
+}
+
+/// A table of the products of the last steps; whether the sums of all are as exact as golden ones are asked to be.
+fn of_products(eight: &[Run], golden: (f64, f64)) -> bool {
+    const SUMS: f64 = 1e-5; // What golden/fp8_blockwise asks of sums in FP32, beside FP64.
+    println!("\n## Products of the last step beside FP64: ‖C − C₆₄‖ / ‖C₆₄‖, root mean square (greatest)\n");
+    println!("| layer | weight | products | forward | input gradient | weight gradient | sums alone, greatest |");
+    println!("|---|---|---|---|---|---|---|");
+    let mut rows: BTreeMap<&str, Vec<&Audited>> = BTreeMap::new();
+    for (name, audited) in eight.iter().flat_map(|run| &run.audit) {
+        rows.entry(name).or_default().push(audited);
+    }
+    let (mut worst, mut worst_sums) = (0.0_f64, 0.0_f64);
+    for (name, audits) in &rows {
+        let cell = |which: Which| {
+            let errors: Vec<f64> = audits.iter().filter(|a| a.which == which).map(|a| a.error).collect();
+            let squares: Vec<f64> = errors.iter().map(|e| e * e).collect();
+            format!(
+                "{:.3}% ({:.3}%)",
+                100.0 * mean(&squares).sqrt(),
+                100.0 * errors.iter().copied().fold(0.0, f64::max)
+            )
+        };
+        let sums = audits.iter().map(|a| a.of_sums).fold(0.0, f64::max);
+        worst = audits.iter().map(|a| a.error).fold(worst, f64::max);
+        worst_sums = worst_sums.max(sums);
+        let cells = [Which::Forward, Which::InputGradient, Which::WeightGradient].map(cell).join(" | ");
+        println!("| {name} | {} | {cells} | {sums:.1e} |", audits.len());
+    }
+    println!(
+        "\nGolden products (golden/fp8_blockwise, normal numbers): {:.3}% at most, sums alone {:.1e}. Here: {:.3}% at most, \
+         sums alone {worst_sums:.1e} (bar {SUMS:.0e}).",
+        100.0 * golden.0,
+        golden.1,
+        100.0 * worst
+    );
+    worst_sums <= SUMS
+}
