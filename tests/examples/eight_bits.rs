@@ -1,8 +1,10 @@
 //! Training in eight-bit floats beside training in sixteen: the same job, seeds, batches and held-out text. And without
 //! the noise of training: every product of the last step beside FP64.
 //!
-//! `eight_bits [--job JOB] [--steps 300] [--last 50] [--seeds 1,2,3] [--threads 2] [--golden DIR] [--set KEY=VALUE]...`
-//! prints tables; a line a run goes to stderr. Exit code 1 when eight bits are further away than the bar allows.
+//! `eight_bits [--job JOB] [--steps 300] [--last 50] [--every 5] [--seeds 1,2,3] [--threads 2] [--golden DIR] [--keep DIR]
+//! [--set KEY=VALUE]...` prints tables; a line a run goes to stderr. The held-out loss is taken after every fifth of the
+//! last 50 steps. What `--keep` already has of a format and seed is not run again, so seeds can run beside each other
+//! before a last call prints. Exit code 1 when eight bits are further away than the bar allows.
 #![expect(clippy::print_stdout, reason = "a bench prints")]
 
 use std::collections::BTreeMap;
@@ -10,13 +12,14 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ds_kernels::fp8::{Audited, ProductCounts, ScaleRule, Scaling, Which, audited, product, product_counts, quantise};
+use ds_kernels::fp8::{Audited, ScaleRule, Scaling, audited, product, product_counts, quantise};
 use ds_model::StoredParameter;
 use ds_plan::spec::read;
 use ds_plan::{JobPlan, RankId};
 use ds_worker::comm;
 use ds_worker::step::now;
 use ds_worker::trainer::{Setup, Trainer};
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// The bar of DeepSeek-V3's report (arXiv 2412.19437, §3.3), relative.
@@ -30,7 +33,7 @@ fn main() -> Result<ExitCode, Failure> {
     let mut runs: BTreeMap<&str, Vec<Run>> = BTreeMap::new();
     for seed in &options.seeds {
         for compute in ["bf16", "fp8"] {
-            let run = Run::of(&options, compute, *seed)?;
+            let run = Run::kept(&options, compute, *seed)?;
             eprintln!("{compute}, seed {seed}: {}", run.sentence());
             runs.entry(compute).or_default().push(run);
         }
@@ -45,9 +48,11 @@ struct Options {
     job: PathBuf,
     steps: u64,
     last: u64,
+    every: u64,
     seeds: Vec<u64>,
     threads: i32,
     golden: PathBuf,
+    keep: Option<PathBuf>,
     sets: Vec<(String, String)>,
 }
 
@@ -58,9 +63,11 @@ impl Options {
             job: root.join("deploy/jobs/quickstart.yaml"),
             steps: 300,
             last: 50,
+            every: 5,
             seeds: vec![1, 2, 3],
             threads: 2,
             golden: root.join("tests/golden/fp8_blockwise"),
+            keep: None,
             sets: Vec::new(),
         };
         let words: Vec<String> = words.collect();
@@ -70,9 +77,11 @@ impl Options {
                 "--job" => options.job = value.into(),
                 "--steps" => options.steps = value.parse()?,
                 "--last" => options.last = value.parse()?,
+                "--every" => options.every = value.parse()?,
                 "--seeds" => options.seeds = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
                 "--threads" => options.threads = value.parse()?,
                 "--golden" => options.golden = value.into(),
+                "--keep" => options.keep = Some(value.into()),
                 "--set" => {
                     let (key, value) = value.split_once('=').ok_or("--set wants KEY=VALUE")?;
                     options.sets.push((key.into(), value.into()));
@@ -80,8 +89,12 @@ impl Options {
                 _ => return Err(format!("{key} is no option").into()),
             }
         }
-        if options.last == 0 || options.last > options.steps || options.seeds.is_empty() {
-            return Err("--last is at least 1 and at most --steps, and there is a seed".into());
+        if options.every == 0
+            || options.last < options.every
+            || options.last > options.steps
+            || options.seeds.is_empty()
+        {
+            return Err("0 < --every <= --last <= --steps, and there is a seed".into());
         }
         Ok(options)
     }
@@ -108,19 +121,44 @@ impl Options {
 }
 
 /// What a run came to.
+#[derive(Deserialize, Serialize)]
 struct Run {
     /// Nats per token over the held-out text, after each of the last steps.
     validation: Vec<f64>,
     /// Of the batches of the same steps.
     training: Vec<f64>,
-    /// Products on codes.
-    counts: ProductCounts,
-    /// Of the last step, by the name of the weight: those of the last dimension are its name's.
-    audit: Vec<(String, Audited)>,
+    /// Products on codes: forward, and gradients of inputs and of weights.
+    counts: [u64; 3],
+    /// Products of the last step.
+    products: Vec<Product>,
     seconds: f64,
 }
 
+/// One product beside FP64.
+#[derive(Deserialize, Serialize)]
+struct Product {
+    /// The layer and the weight.
+    of: String,
+    /// Its place in [`Run::counts`].
+    which: usize,
+    error: f64,
+    of_sums: f64,
+}
+
 impl Run {
+    /// From the folder of `--keep`, or run and left there.
+    fn kept(options: &Options, compute: &str, seed: u64) -> Result<Self, Failure> {
+        let Some(folder) = &options.keep else { return Self::of(options, compute, seed) };
+        std::fs::create_dir_all(folder)?;
+        let path = folder.join(format!("{compute}-{seed}.json"));
+        if path.exists() {
+            return Ok(serde_json::from_str(&std::fs::read_to_string(path)?)?);
+        }
+        let run = Self::of(options, compute, seed)?;
+        std::fs::write(path, serde_json::to_string(&run)?)?;
+        Ok(run)
+    }
+
     fn of(options: &Options, compute: &str, seed: u64) -> Result<Self, Failure> {
         let plan = options.plan(compute, seed)?;
         let folder = tempfile::tempdir()?;
@@ -133,7 +171,7 @@ impl Run {
         let mut trainer = Trainer::new(&plan, RankId(0), &endpoint, setup)?;
         let (start, before) = (now(), product_counts());
         let mut run =
-            Self { validation: Vec::new(), training: Vec::new(), counts: before, audit: Vec::new(), seconds: 0.0 };
+            Self { validation: Vec::new(), training: Vec::new(), counts: [0; 3], products: Vec::new(), seconds: 0.0 };
         for step in 1..=options.steps {
             let is_last = step == options.steps;
             let (done, audit) =
@@ -141,7 +179,9 @@ impl Run {
             let loss = done?.metrics.loss;
             if step + options.last > options.steps {
                 run.training.push(loss);
-                run.validation.push(trainer.evaluate()?.ok_or("the job has no held-out text")?.loss);
+                if (options.steps - step) % options.every == 0 {
+                    run.validation.push(trainer.evaluate()?.ok_or("the job has no held-out text")?.loss);
+                }
             }
             if step % 50 == 0 {
                 eprintln!(
@@ -149,20 +189,26 @@ impl Run {
                     start.elapsed().as_secs_f64()
                 );
             }
-            run.audit.extend(audit.into_iter().map(|a| (name_of(trainer.model().parameters(), a.weight), a)));
+            let of = |a: Audited| Product {
+                of: name_of(trainer.model().parameters(), a.weight),
+                which: a.which as usize,
+                error: a.error,
+                of_sums: a.of_sums,
+            };
+            run.products.extend(audit.into_iter().map(of));
         }
         let after = product_counts();
-        run.counts = ProductCounts {
-            forward: after.forward - before.forward,
-            input_gradient: after.input_gradient - before.input_gradient,
-            weight_gradient: after.weight_gradient - before.weight_gradient,
-        };
+        run.counts = [
+            after.forward - before.forward,
+            after.input_gradient - before.input_gradient,
+            after.weight_gradient - before.weight_gradient,
+        ];
         run.seconds = start.elapsed().as_secs_f64();
         Ok(run)
     }
 
     fn sentence(&self) -> String {
-        let ProductCounts { forward, input_gradient, weight_gradient } = self.counts;
+        let [forward, input_gradient, weight_gradient] = self.counts;
         format!(
             "validation {:.5}, training {:.5} nats per byte over the last steps; products on codes: {forward} forward, \
              {input_gradient} and {weight_gradient} backward; {:.0} s",
@@ -230,12 +276,10 @@ fn compare(sixteen: &[Run], eight: &[Run], options: &Options) -> bool {
 }
 
 fn products_ran(eight: &[Run]) {
-    let sum = |of: fn(&ProductCounts) -> u64| eight.iter().map(|run| of(&run.counts)).sum::<u64>();
+    let [forward, of_inputs, of_weights] = [0, 1, 2].map(|i| eight.iter().map(|run| run.counts[i]).sum::<u64>());
     println!(
-        "\nProducts on E4M3 codes: {} forward (evaluation included), {} of input gradients, {} of weight gradients.",
-        sum(|c| c.forward),
-        sum(|c| c.input_gradient),
-        sum(|c| c.weight_gradient)
+        "\nProducts on E4M3 codes: {forward} forward (evaluation included), {of_inputs} of input gradients, \
+         {of_weights} of weight gradients."
     );
 }
 
@@ -262,13 +306,13 @@ fn of_products(eight: &[Run], golden: (f64, f64)) -> bool {
     println!("\n## Products of the last step beside FP64: ‖C − C₆₄‖ / ‖C₆₄‖, root mean square (greatest)\n");
     println!("| layer | weight | products | forward | input gradient | weight gradient | sums alone, greatest |");
     println!("|---|---|---|---|---|---|---|");
-    let mut rows: BTreeMap<&str, Vec<&Audited>> = BTreeMap::new();
-    for (name, audited) in eight.iter().flat_map(|run| &run.audit) {
-        rows.entry(name).or_default().push(audited);
+    let mut rows: BTreeMap<&str, Vec<&Product>> = BTreeMap::new();
+    for product in eight.iter().flat_map(|run| &run.products) {
+        rows.entry(&product.of).or_default().push(product);
     }
     let (mut worst, mut worst_sums) = (0.0_f64, 0.0_f64);
     for (name, audits) in &rows {
-        let cell = |which: Which| {
+        let cell = |which: usize| {
             let errors: Vec<f64> = audits.iter().filter(|a| a.which == which).map(|a| a.error).collect();
             let squares: Vec<f64> = errors.iter().map(|e| e * e).collect();
             format!(
@@ -280,7 +324,7 @@ fn of_products(eight: &[Run], golden: (f64, f64)) -> bool {
         let sums = audits.iter().map(|a| a.of_sums).fold(0.0, f64::max);
         worst = audits.iter().map(|a| a.error).fold(worst, f64::max);
         worst_sums = worst_sums.max(sums);
-        let cells = [Which::Forward, Which::InputGradient, Which::WeightGradient].map(cell).join(" | ");
+        let cells = [0, 1, 2].map(cell).join(" | ");
         println!("| {name} | {} | {cells} | {sums:.1e} |", audits.len());
     }
     println!(
