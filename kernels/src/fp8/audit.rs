@@ -18,6 +18,9 @@ pub struct Audited {
     pub size: [i64; 3],
     /// ‖C − C₆₄‖ / ‖C₆₄‖ of FP64's product of the operands before they were quantised; 0 where both are 0.
     pub error: f64,
+    /// ‖C − C₆₄‖ / √(Σ a²ᵢₖ b²ⱼₖ): what ‖C₆₄‖ would be if its terms did not cancel or add up, so that all products have one
+    /// measure: for independent operands it is `error`.
+    pub of_terms: f64,
     /// The same of FP64's product of the very codes: what summing in FP32 costs.
     pub of_sums: f64,
 }
@@ -40,19 +43,28 @@ pub(super) fn is_on() -> bool {
 /// Notes a product `c` of the codes `q` beside that of `exact`, `[m, k]` and `[n, k]` likewise.
 pub(super) fn note(which: Which, weight: &Tensor, c: &Tensor, q: [&Quantised; 2], exact: [&Tensor; 2]) {
     let in_double = |[a, b]: [&Tensor; 2]| a.to_kind(Kind::Double).matmul(&b.to_kind(Kind::Double).tr());
-    let codes = q.map(Quantised::dequantise);
+    let (codes, c_64) = (q.map(Quantised::dequantise), in_double(exact));
+    let [of_a, of_b] = exact.map(|x| x.to_kind(Kind::Double).square().sum_dim_intlist([0_i64].as_slice(), false, None));
+    let off = norm(&(c.to_kind(Kind::Double) - &c_64));
     let (rows, width) = exact[0].size2().expect("a matrix");
     let audited = Audited {
         weight: weight.data_ptr() as usize,
         which,
         size: [rows, exact[1].size()[0], width],
-        error: apart(c, &in_double(exact)),
-        of_sums: apart(c, &in_double([&codes[0], &codes[1]])),
+        error: share(off, norm(&c_64)),
+        of_terms: share(off, of_a.dot(&of_b).double_value(&[]).sqrt()),
+        of_sums: {
+            let of_codes = in_double([&codes[0], &codes[1]]);
+            share(norm(&(c.to_kind(Kind::Double) - &of_codes)), norm(&of_codes))
+        },
     };
     FOUND.with_borrow_mut(|found| found.iter_mut().for_each(|found| found.push(audited)));
 }
 
-fn apart(c: &Tensor, exact: &Tensor) -> f64 {
-    let (off, size) = ((c.to_kind(Kind::Double) - exact).norm().double_value(&[]), exact.norm().double_value(&[]));
-    if off == 0.0 { 0.0 } else { off / size }
+fn norm(x: &Tensor) -> f64 {
+    x.norm().double_value(&[])
+}
+
+fn share(off: f64, of: f64) -> f64 {
+    if off == 0.0 { 0.0 } else { off / of }
 }
