@@ -20,6 +20,7 @@ fn main() {
         .include(torch.join("include/torch/csrc/api/include"))
         .file("cpp/shim.cpp")
         .file("cpp/fused.cpp")
+        .file("cpp/e4m3.cpp")
         .compile("ds_shim");
     println!("cargo:rustc-link-search=native={}", torch.join("lib").display());
     println!("cargo:rustc-link-lib=torch_cpu");
@@ -42,7 +43,9 @@ fn loops(level: &str, flags: &[&str]) {
         .flag("-fno-math-errno")
         .flag("-fno-trapping-math")
         .define("LEVEL", level)
-        .file("cpp/loops.cpp");
+        .define("E4M3_LEVEL", format!("E4M3_{level}").as_str())
+        .file("cpp/loops.cpp")
+        .file("cpp/e4m3_loops.cpp");
     flags.iter().for_each(|flag| {
         build.flag(flag);
     });

@@ -115,6 +115,25 @@ unsafe extern "C" {
         dweight: *mut Handle,
         error: *mut c_char,
     ) -> c_int;
+    pub(crate) fn ds_e4m3_quantise(
+        x: Handle,
+        height: i64,
+        tiles: c_int,
+        power_of_two: c_int,
+        least: f64,
+        codes: *mut Handle,
+        numbers: *mut Handle,
+        scales: *mut Handle,
+        error: *mut c_char,
+    ) -> c_int;
+    pub(crate) fn ds_e4m3_dequantise(
+        codes: Handle,
+        scales: Handle,
+        height: i64,
+        tiles: c_int,
+        numbers: *mut Handle,
+        error: *mut c_char,
+    ) -> c_int;
     pub(crate) fn ds_norms(n: usize, tensors: *const Handle, result: *mut Handle, error: *mut c_char) -> c_int;
     pub(crate) fn ds_release(tensor: Handle, error: *mut c_char) -> c_int;
     pub(crate) fn ds_refill(tensor: Handle, fresh: Handle, error: *mut c_char) -> c_int;

@@ -1,6 +1,8 @@
 //! The whole system from outside: the harness that all tests share.
 
 #[cfg(feature = "train")]
+pub mod products;
+#[cfg(feature = "train")]
 pub mod ranks;
 
 pub mod in_time;

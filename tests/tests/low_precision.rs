@@ -1,9 +1,14 @@
 //! Training in eight-bit floats and with moments of sixteen bits.
 #![cfg(feature = "train")]
 
-use ds_kernels::fp8::product_counts;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use ds_arch::hugging_face::is_quantised;
+use ds_kernels::fp8::{Which, audited, product_counts};
 use ds_tests::job::Job;
-use ds_tests::ranks::{Backend, Trained, train};
+use ds_tests::products::{SUMS, golden_errors, matrix, matrix_of};
+use ds_tests::ranks::{Backend, Trained, on_threads, plan, train, trainer};
 
 fn job(folder: &std::path::Path, compute: &str, moments: &str) -> Job {
     Job::tiny(folder).with("precision.compute", compute).with("precision.moments", moments).grid(1, 2, 2)
@@ -43,4 +48,35 @@ fn moments_of_sixteen_bits_go_on_from_a_checkpoint_bit_for_bit() {
     let second = train(&job, folder.path(), Backend::Threads, 4, false);
     parts.losses.extend(second.losses);
     assert_eq!((whole.losses, whole.validation), (parts.losses, second.validation));
+}
+
+#[test]
+fn every_quantised_matrix_multiplies_its_three_times_near_fp64() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/fp8_blockwise");
+    let [golden_error, _] = golden_errors(&golden).expect("golden products");
+    let folder = tempfile::tempdir().expect("a folder");
+    let job = job(folder.path(), "fp8", "bf16").grid(1, 1, 1);
+    let plan = plan(&job);
+    let found = on_threads(&plan, Backend::Threads, |rank, endpoint| {
+        let mut trainer = trainer(&plan, rank, endpoint, folder.path());
+        for _ in 0..4 {
+            trainer.step(false).expect("a step");
+        }
+        let (done, products) = audited(|| trainer.step(false));
+        done.expect("a step");
+        let named = |a: ds_kernels::fp8::Audited| (matrix_of(trainer.model().parameters(), a.weight), a);
+        products.into_iter().map(named).collect::<Vec<_>>()
+    })
+    .swap_remove(0);
+
+    let seen: BTreeSet<_> = found.iter().map(|(matrix, a)| (matrix.clone(), a.which)).collect();
+    let quantised = ds_arch::parameters(&plan.spec().model).into_iter().filter(|p| is_quantised(&p.name));
+    let three = [Which::Forward, Which::InputGradient, Which::WeightGradient];
+    let expected: BTreeSet<_> = quantised.flat_map(|p| three.map(|which| (matrix(&p.name), which))).collect();
+    assert_eq!(seen, expected, "all of these matrices, and no other");
+    for (matrix, a) in &found {
+        assert!(a.of_sums <= SUMS, "{matrix}, {}: {a:?}", a.which);
+        // The input of a weight's gradient is rounded twice; and few terms of a tile average less than golden ones.
+        assert!(a.of_terms <= 2.0 * golden_error, "{matrix}, {}: {a:?}, golden {golden_error}", a.which);
+    }
 }

@@ -1,13 +1,27 @@
 //! How many products ran on E4M3 codes in this process, so that a run can show that all three of a layer did.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which of a layer's products.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Which {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Which {
+    /// y = x Wᵀ.
     Forward,
+    /// dx = dy W.
     InputGradient,
+    /// dW = dyᵀ x.
     WeightGradient,
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Forward => "forward",
+            Self::InputGradient => "input gradient",
+            Self::WeightGradient => "weight gradient",
+        })
+    }
 }
 
 static COUNTS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];

@@ -2,9 +2,10 @@
 
 use tch::{Kind, Tensor};
 
+use super::audit;
 use super::counters::{Which, count};
 use super::product::product;
-use super::quantise::{Quantised, ScaleRule, Scaling, quantise};
+use super::quantise::{Quantised, ScaleRule, Scaling, quantise, quantise_gradient};
 use crate::{Differentiable, Forward, NodeError, TorchError, apply};
 
 /// x Wᵀ, in the format of `x`: `[m, k]` by a weight `[n, k]` gives `[m, n]`. Forward keeps codes only. The weight's
@@ -28,37 +29,39 @@ struct Linear {
 impl Differentiable for Linear {
     fn forward(&self, inputs: &[Tensor]) -> Result<Forward, NodeError> {
         let [x, weight] = inputs else { return Err("a linear layer has an input and a weight".into()) };
-        let x = quantise(x, Scaling::Tiles, self.rule);
-        let weight = quantise(weight, Scaling::Blocks, self.rule);
+        let codes = [quantise(x, Scaling::Tiles, self.rule), quantise(weight, Scaling::Blocks, self.rule)];
         count(Which::Forward);
-        let y = product(&x, &weight).to_kind(self.kind);
-        Ok(Forward { outputs: vec![y], saved: vec![x.codes, x.scales, weight.codes, weight.scales] })
+        let y = product(&codes[0], &codes[1]);
+        let mut kept = Vec::new();
+        if audit::is_on() {
+            audit::note(Which::Forward, weight, &y, codes.each_ref(), [x, weight]);
+            kept.extend([x.shallow_clone(), weight.shallow_clone()]);
+        }
+        let saved = codes.into_iter().flat_map(|q| [q.codes, q.scales]).chain(kept).collect();
+        Ok(Forward { outputs: vec![y.to_kind(self.kind)], saved })
     }
 
     fn backward(&self, saved: &[Tensor], gradients: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>, NodeError> {
-        let ([x_codes, x_scales, w_codes, w_scales], [Some(dy)]) = (saved, gradients) else {
+        let ([x_codes, x_scales, w_codes, w_scales, kept @ ..], [Some(dy)]) = (saved, gradients) else {
             return Ok(vec![None, None]);
         };
-        let held = |codes: &Tensor, scales: &Tensor, scaling| Quantised {
-            codes: codes.shallow_clone(),
-            scales: scales.shallow_clone(),
-            scaling,
-        };
-        let x = held(x_codes, x_scales, Scaling::Tiles);
-        let weight = held(w_codes, w_scales, Scaling::Blocks);
+        let held =
+            |codes: &Tensor, scales: &Tensor, by| Quantised::new(codes.shallow_clone(), scales.shallow_clone(), by);
+        let x = held(x_codes, x_scales, Scaling::Tiles).dequantise();
+        let of_input =
+            [quantise_gradient(dy, Scaling::Tiles, self.rule), held(w_codes, w_scales, Scaling::Blocks).transposed()];
+        let of_weight = [
+            quantise_gradient(dy, Scaling::Upright, self.rule).transposed(),
+            quantise(&x, Scaling::Upright, self.rule).transposed(),
+        ];
         count(Which::InputGradient);
-        let dx = product(&quantise(dy, Scaling::Tiles, self.rule), &weight.transposed()).to_kind(self.kind);
+        let dx = product(&of_input[0], &of_input[1]);
         count(Which::WeightGradient);
-        let along_rows = |x: &Tensor| quantise(&x.tr(), Scaling::Tiles, self.rule);
-        let dw = product(&along_rows(dy), &along_rows(&x.dequantise()));
-        Ok(vec![Some(dx), Some(dw)])
-    }
-}
-
-impl Quantised {
-    /// Of blocks, whose scales turn with them.
-    fn transposed(&self) -> Self {
-        debug_assert_eq!(self.scaling, Scaling::Blocks, "tiles do not turn");
-        Self { codes: self.codes.tr(), scales: self.scales.tr(), scaling: self.scaling }
+        let dw = product(&of_weight[0], &of_weight[1]);
+        if let [x, weight] = kept {
+            audit::note(Which::InputGradient, weight, &dx, of_input.each_ref(), [dy, &weight.tr()]);
+            audit::note(Which::WeightGradient, weight, &dw, of_weight.each_ref(), [&dy.tr(), &x.tr()]);
+        }
+        Ok(vec![Some(dx.to_kind(self.kind)), Some(dw)])
     }
 }

@@ -4,12 +4,15 @@
 //!
 //! Shapes: m rows (tokens), k columns that a product sums over, n columns of the result.
 
+mod audit;
 mod counters;
 mod linear;
+mod on_cpu;
 mod product;
 mod quantise;
 
-pub use counters::{ProductCounts, product_counts};
+pub use audit::{Audited, audited};
+pub use counters::{ProductCounts, Which, product_counts};
 pub use linear::linear;
 pub use product::{product, product_by_blocks};
-pub use quantise::{ALONG, Quantised, ScaleRule, Scaling, quantise};
+pub use quantise::{ALONG, Quantised, ScaleRule, Scaling, quantise, quantise_gradient, step_by_step};

@@ -35,9 +35,12 @@ pub fn product_by_blocks(a: &Quantised, b: &Quantised) -> Tensor {
 
 /// Of every row, in one block of columns.
 fn scale_of_rows(q: &Quantised, block: i64) -> Tensor {
-    let scales = q.scales.select(1, block);
     match q.scaling {
-        Scaling::Tiles => scales,
-        Scaling::Blocks => scales.repeat_interleave_self_int(ALONG, 0, None::<i64>).narrow(0, 0, q.codes.size()[0]),
+        Scaling::Tiles => q.scales.select(1, block),
+        Scaling::Upright => panic!("elements of upright tiles share no scale along a row"),
+        Scaling::Blocks => {
+            let scales = q.scales.select(1, block);
+            scales.repeat_interleave_self_int(ALONG, 0, None::<i64>).narrow(0, 0, q.codes.size()[0])
+        }
     }
 }

@@ -31,7 +31,7 @@ fn wide(kind: Kind) -> Kind {
 }
 
 /// Handles that the shim made when it reported no error.
-fn made<const N: usize>(handles: [Handle; N]) -> Result<[Tensor; N], TorchError> {
+pub(crate) fn made<const N: usize>(handles: [Handle; N]) -> Result<[Tensor; N], TorchError> {
     #[expect(unsafe_code, reason = "the shim made each handle for its caller")]
     // SAFETY: callers pass what a shim function has just written.
     let tensors = handles.map(|handle| unsafe { take(handle) });
