@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor};
 
+use crate::cuda;
+
 /// Elements along a side of a tile or block.
 pub const ALONG: i64 = 128;
 /// The greatest E4M3 number.
@@ -39,7 +41,13 @@ pub struct Quantised {
 }
 
 /// Codes of `x`, `[m, k]`: element / scale in FP32, to the nearest E4M3 number, of two equally near the even one.
+///
+/// # Panics
+/// When CUDA refuses, as LibTorch's operations do.
 pub fn quantise(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantised {
+    if cuda::takes(x) {
+        return cuda::quantise(x, scaling, rule).unwrap_or_else(|error| panic!("{error}"));
+    }
     let x = x.to_kind(Kind::Float);
     let greatest = match scaling {
         Scaling::Tiles => tiles(&x).abs().amax([-1_i64].as_slice(), false),

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Experts, experts, experts_backward, is_known, wide};
+use super::{Experts, experts, experts_backward, is_known, swiglu, wide};
 use crate::{Differentiable, Forward, NodeError, TorchError, apply};
 
 /// W_down (silu(W_gate x) ⊙ W_up x) (arXiv 2002.05202): `x` is `[r, d]`, `gate_up` `[2, n, d]`, `down` `[d, n]`.
@@ -11,8 +11,8 @@ use crate::{Differentiable, Forward, NodeError, TorchError, apply};
 /// When LibTorch refuses.
 pub fn feed_forward(x: &Tensor, gate_up: &Tensor, down: &Tensor) -> Result<Tensor, TorchError> {
     if !is_known(x) || down.kind() != x.kind() {
-        let both = x.f_matmul(&gate_up.flatten(0, 1).tr())?.chunk(2, -1);
-        return Ok((both[0].silu() * &both[1]).f_matmul(&down.tr())?);
+        let both = x.f_matmul(&gate_up.flatten(0, 1).tr())?;
+        return Ok(swiglu(&both)?.f_matmul(&down.tr())?);
     }
     let outputs = apply(FeedForward, &[x, gate_up, down])?;
     Ok(outputs.into_iter().next().expect("the node has one output"))
