@@ -12,6 +12,7 @@ help:
 	@echo "make light        build and test all that needs no LibTorch"
 	@echo "make parity       compare with other implementations; GOLDEN_DIR=DIR for data of your own"
 	@echo "make transformers PYTHON=...   compare logits with what transformers loads from our exports"
+	@echo "make cuda-check   compile the CUDA kernels for an H100, without one"
 	@echo "make lint         formatting and clippy, warnings denied"
 
 setup:
@@ -52,6 +53,19 @@ parity: setup
 # What transformers loads from an export, against our logits: make transformers PYTHON=a Python with transformers 5 and torch
 transformers: build
 	@TRANSFORMERS_PYTHON=$(PYTHON) $(CARGO) test --quiet --release -p ds-tests --test transformers -- --nocapture
+
+# NVRTC needs no card. Registers and spills of every kernel; its tests on the way.
+cuda-check: setup .venv-cuda/.complete
+	@LD_LIBRARY_PATH="$$(echo $(CURDIR)/.venv-cuda/lib/python*/site-packages/nvidia/cu13/lib):$$LD_LIBRARY_PATH" \
+	  $(CARGO) run --quiet --release -p ds-kernels --example cuda_check -- $(ARCH)
+	@LD_LIBRARY_PATH="$$(echo $(CURDIR)/.venv-cuda/lib/python*/site-packages/nvidia/cu13/lib):$$LD_LIBRARY_PATH" \
+	  $(CARGO) test --quiet --release -p ds-kernels --lib cuda::
+
+.venv-cuda/.complete:
+	@echo "cuda-check: installing NVRTC into .venv-cuda (90 MB)"
+	@python3 -m venv .venv-cuda
+	@.venv-cuda/bin/pip install -q --disable-pip-version-check --no-deps --no-compile nvidia-cuda-nvrtc==13.0.88
+	@touch $@
 
 lint: setup
 	@$(CARGO) fmt --all --check

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-changed=cpp");
+    println!("cargo:rerun-if-changed=cuda");
     let torch = PathBuf::from(std::env::var_os("LIBTORCH").expect("LIBTORCH is not set: run ./setup first"));
     loops("BASE", &[]);
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
         loops("AVX2", &["-mavx2", "-mfma"]);
         loops("AVX512", &["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]);
     }
+    emulated();
     cpp()
         .opt_level(2)
         // For LibTorch's own loops over threads, which are inline; its pool is that of the same OpenMP library.
@@ -50,4 +52,10 @@ fn loops(level: &str, flags: &[&str]) {
         build.flag(flag);
     });
     build.compile(&format!("ds_loops_{}", level.to_lowercase()));
+}
+
+/// The CUDA kernels as functions of the CPU, which only tests link. No product and sum may be fused into one rounding that
+/// the sources do not ask for.
+fn emulated() {
+    cpp().opt_level(1).flag("-ffp-contract=off").file("cpp/emulated.cpp").compile("ds_emulated");
 }

@@ -4,6 +4,7 @@
 
 mod adamw;
 mod backward;
+pub mod cuda;
 mod differentiable;
 mod error;
 mod ffi;

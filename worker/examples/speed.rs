@@ -1,5 +1,5 @@
 //! Time of whole training steps on one rank: forward, backward, clipping, AdamW. One JSON line on stdout.
-//! `speed --config CONFIG.json [--dtype f32|bf16|fp8] [--threads N] [--steps N]`; the config is a `config.json` of
+//! `speed --config CONFIG.json [--dtype f32|bf16|fp8] [--device cpu|cuda:N] [--threads N] [--steps N]`; the config is a `config.json` of
 //! DeepSeek-V3's form with a `bench` section (`batch`, `seq_len`, `lr`, `betas`, `weight_decay`, `clip`,
 //! `warmup_steps`, `steps`), as the benches of other trainers read it.
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench measures and prints")]
@@ -41,7 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .get("--steps")
         .map_or_else(|| Ok(whole("steps")?), |n| n.parse::<i64>().map_err(Box::<dyn Error>::from))?;
     tch::manual_seed(whole("seed")?);
-    let mut rank = Rank::new(&config, precision, &bench, b, t)?;
+    let device = device(&of("--device", "cpu"))?;
+    let mut rank = Rank::new(&config, precision, &bench, [b, t], device)?;
 
     let (mut times, mut cpu, mut losses) = (Vec::new(), Vec::new(), Vec::new());
     for step in 0..warmup + n_steps {
@@ -58,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let part = |i: usize| median(&times.iter().map(|parts| parts[i]).collect::<Vec<_>>());
     let tokens = (b * t) as f64;
     let line = json!({
-        "peer": "dsctl", "dtype": dtype, "threads": threads, "masters": "f32", "moments": "f32",
+        "peer": "dsctl", "dtype": dtype, "device": of("--device", "cpu"), "threads": threads, "masters": "f32", "moments": "f32",
         "params": rank.n_parameters(), "tokens_per_step": b * t,
         "step_s_median": median_s, "step_s_min": least_s,
         "tokens_per_s": tokens / median_s, "tokens_per_s_best": tokens / least_s,
@@ -80,6 +81,23 @@ fn read(path: &str) -> Result<(ModelConfig, Value), Box<dyn Error>> {
     Ok((hugging_face::read(&config.to_string())?.model, bench))
 }
 
+/// A card is prepared, so that its kernels are used.
+fn device(name: &str) -> Result<Device, Box<dyn Error>> {
+    let Some(index) = name.strip_prefix("cuda:") else { return Ok(Device::Cpu) };
+    let index = index.parse()?;
+    ds_kernels::load_cuda()?;
+    ds_kernels::cuda::prepare(index)?;
+    Ok(Device::Cuda(index))
+}
+
+/// Now, when the device has done what it was asked.
+fn now(device: Device) -> Instant {
+    if let Device::Cuda(index) = device {
+        tch::Cuda::synchronize(index as i64);
+    }
+    Instant::now()
+}
+
 struct Rank {
     model: StageModel,
     optimizer: Optimizer,
@@ -87,20 +105,27 @@ struct Rank {
     microbatch: Microbatch,
     clip: f64,
     rate: f64,
+    device: Device,
 }
 
 impl Rank {
-    fn new(config: &ModelConfig, precision: Precision, bench: &Value, b: i64, t: i64) -> Result<Self, Box<dyn Error>> {
+    fn new(
+        config: &ModelConfig,
+        precision: Precision,
+        bench: &Value,
+        [b, t]: [i64; 2],
+        device: Device,
+    ) -> Result<Self, Box<dyn Error>> {
         let number = |value: &Value, name: &str| value.as_f64().ok_or_else(|| format!("bench.{name} is a number"));
-        let model = StageModel::new(config, StagePart::whole(config), Device::Cpu, precision, 1)?;
+        let model = StageModel::new(config, StagePart::whole(config), device, precision, 1)?;
         let spec = AdamWSpec {
             beta1: number(&bench["betas"][0], "betas")?,
             beta2: number(&bench["betas"][1], "betas")?,
             eps: 1e-8,
             weight_decay: number(&bench["weight_decay"], "weight_decay")?,
         };
-        let ids_bt = Tensor::randint(i64::from(config.vocab_size), [b, t], (Kind::Int64, Device::Cpu));
-        let end = Tensor::full([b, 1], IGNORED, (Kind::Int64, Device::Cpu));
+        let ids_bt = Tensor::randint(i64::from(config.vocab_size), [b, t], (Kind::Int64, device));
+        let end = Tensor::full([b, 1], IGNORED, (Kind::Int64, device));
         let targets_bt = Tensor::cat(&[ids_bt.narrow(1, 1, t - 1), end], 1);
         Ok(Self {
             optimizer: Optimizer::new(spec, MomentType::F32, &model),
@@ -109,25 +134,26 @@ impl Rank {
             microbatch: Microbatch { ids_bt, targets_bt, mtp: Vec::new() },
             clip: number(&bench["clip"], "clip")?,
             rate: number(&bench["lr"], "lr")?,
+            device,
         })
     }
 
     /// Loss, and seconds of forward, backward, and the rest.
     fn step(&mut self) -> Result<(f64, [f64; 3]), Box<dyn Error>> {
-        let start = Instant::now();
+        let start = now(self.device);
         let n_targets = self.microbatch.targets_bt.ne(IGNORED).sum(Kind::Int64).int64_value(&[]) as f64;
         let weights = LossWeights { token: 1.0 / n_targets, ..LossWeights::default() };
         self.gradients.zero();
         let forward =
             self.model.forward(StageInput { microbatch: &self.microbatch, hidden: None }, &weights, &OneRank)?;
         let loss = forward.losses.loss.0 / forward.losses.loss.1;
-        let middle = Instant::now();
+        let middle = now(self.device);
         self.model.backward(forward.saved, None, &mut self.gradients, &OneRank)?;
-        let last = Instant::now();
+        let last = now(self.device);
         let norm = norms(self.gradients.tensors())?.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
         clip(self.gradients.tensors(), norm, self.clip);
         self.optimizer.step(&self.model, self.gradients.tensors(), self.rate)?;
-        let parts = [middle - start, last - middle, last.elapsed()];
+        let parts = [middle - start, last - middle, now(self.device) - last];
         Ok((loss, parts.map(|part| part.as_secs_f64())))
     }
 

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::on_cpu;
+use crate::cuda;
 
 /// Elements along a side of a tile or block.
 pub const ALONG: i64 = 128;
@@ -51,7 +52,7 @@ pub struct Quantised {
 /// the even one. Scales are those of 10⁻⁴ at least.
 ///
 /// # Panics
-/// When LibTorch refuses.
+/// When LibTorch or CUDA refuses.
 pub fn quantise(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantised {
     with_least(x, scaling, rule, LEAST)
 }
@@ -68,6 +69,10 @@ pub fn quantise_gradient(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quant
 fn with_least(x: &Tensor, scaling: Scaling, rule: ScaleRule, least: f64) -> Quantised {
     match x.device() {
         Device::Cpu => on_cpu::quantise(x, scaling, rule, least),
+        // There is no kernel for upright tiles, or for smaller scales.
+        _ if cuda::takes(x) && scaling != Scaling::Upright && least == LEAST => {
+            cuda::quantise(x, scaling, rule).unwrap_or_else(|error| panic!("{error}"))
+        }
         _ => in_steps(x, scaling, rule, least),
     }
 }

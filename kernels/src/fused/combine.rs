@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 
 use super::{is_known, made, wide};
 use crate::ffi::{checked, ds_combine, ds_combine_back, handle};
-use crate::{Differentiable, Forward, NodeError, TorchError, apply};
+use crate::{Differentiable, Forward, NodeError, TorchError, apply, cuda};
 
 /// h[t] + Σ_j weight[t, j] · rows[place[t, j]], summed in FP32 at least, in the order of j: `h` is `[t, d]`, `rows`
 /// `[t·k, d]`, `weight` `[t, k]` of FP32 at least, and `place`, `[t, k]`, a permutation of all rows.
@@ -24,7 +24,7 @@ pub fn combine(h: &Tensor, rows: &Tensor, place: &Tensor, weight: &Tensor) -> Re
             format!("h {:?}, rows {:?}, places {:?}, weights {:?}", h.size(), rows.size(), place.size(), weight.size());
         return Err(TorchError::Refused { op: "combine", reason });
     }
-    if !is_known(h) || rows.kind() != h.kind() || weight.kind() != wide(h.kind()) {
+    if !(is_known(h) || cuda::takes(h)) || rows.kind() != h.kind() || weight.kind() != wide(h.kind()) {
         let back = rows.index_select(0, &place.reshape([-1])).view([t, k, d]);
         let weighed = back * weight.to_kind(h.kind()).unsqueeze(-1);
         return Ok(h + weighed.sum_dim_intlist([1_i64].as_slice(), false, None::<Kind>));
@@ -46,6 +46,10 @@ impl Differentiable for Combine {
             return Err("combining takes a stream, rows, weights and places".into());
         };
         let [h, rows, weight, place] = [h, rows, weight, place].map(Tensor::contiguous);
+        if h.device().is_cuda() {
+            let out = cuda::combine(&h, &rows, &place, &weight)?;
+            return Ok(Forward { outputs: vec![out], saved: vec![rows, weight, place] });
+        }
         let mut out = null_mut();
         // SAFETY: all tensors live, are dense and fit each other; places are a permutation of the rows.
         checked("combine", |error| unsafe {
@@ -58,6 +62,10 @@ impl Differentiable for Combine {
     fn backward(&self, saved: &[Tensor], gradients: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>, NodeError> {
         let ([rows, weight, place], [Some(dout)]) = (saved, gradients) else { return Ok(vec![None, None, None, None]) };
         let dense = dout.contiguous();
+        if dense.device().is_cuda() {
+            let (drows, dweight) = cuda::combine_backward(&dense, rows, place, weight)?;
+            return Ok(vec![Some(dout.shallow_clone()), Some(drows), Some(dweight), None]);
+        }
         let (mut drows, mut dweight) = (null_mut(), null_mut());
         // SAFETY: as above; the gradient has the shape of the output.
         checked("combine backward", |error| unsafe {

@@ -11,8 +11,8 @@ use crate::{Differentiable, Forward, NodeError, TorchError, apply};
 /// When LibTorch refuses.
 pub fn feed_forward(x: &Tensor, gate_up: &Tensor, down: &Tensor) -> Result<Tensor, TorchError> {
     if !is_known(x) || down.kind() != x.kind() {
-        let both = x.f_matmul(&gate_up.flatten(0, 1).tr())?.chunk(2, -1);
-        return Ok(swiglu(&both[0], &both[1])?.f_matmul(&down.tr())?);
+        let both = x.f_matmul(&gate_up.flatten(0, 1).tr())?;
+        return Ok(swiglu(&both)?.f_matmul(&down.tr())?);
     }
     let outputs = apply(FeedForward, &[x, gate_up, down])?;
     Ok(outputs.into_iter().next().expect("the node has one output"))

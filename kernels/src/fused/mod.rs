@@ -1,9 +1,10 @@
-//! Operations of which LibTorch would make several passes, fused for the CPU. Each stands beside what it must equal: what
-//! LibTorch computes step by step, which is also what runs on other devices.
+//! Operations of which LibTorch would make several passes, fused for the CPU and, by [`crate::cuda`], for cards that are
+//! prepared. Each stands beside what it must equal: what LibTorch computes step by step, which runs everywhere else.
 
 mod combine;
 mod experts;
 mod feed_forward;
+mod permute;
 mod rms_norm;
 mod swiglu;
 mod widen;
@@ -16,6 +17,7 @@ use crate::ffi::{Handle, take};
 pub use combine::combine;
 pub use experts::{Experts, experts, experts_backward};
 pub use feed_forward::feed_forward;
+pub use permute::Permutation;
 pub use rms_norm::rms_norm;
 pub use swiglu::swiglu;
 pub use widen::{multiplies_bf16, widened_linear, widens};

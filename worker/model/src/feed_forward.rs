@@ -19,17 +19,15 @@ pub(crate) fn feed_forward(
             let (rows, shape) = rows(x, down);
             Ok(fused::feed_forward(&rows, gate_up, down)?.view(shape.as_slice()))
         }
-        Products::Fp8(_) => {
-            let both = both_halves(x, gate_up, products)?;
-            products.linear(&fused::swiglu(&both[0], &both[1])?, down)
-        }
+        Products::Fp8(_) => products.linear(&activation(x, gate_up, products)?, down),
     }
 }
 
-/// Gate and up projection in one product, unless they would share blocks of codes.
-fn both_halves(x: &Tensor, gate_up: &Tensor, products: Products) -> Result<Vec<Tensor>, ModelError> {
+/// silu(W_gate x) ⊙ W_up x. Both projections are one product, unless they would share blocks of codes.
+fn activation(x: &Tensor, gate_up: &Tensor, products: Products) -> Result<Tensor, ModelError> {
     if gate_up.size()[1] % ALONG == 0 {
-        return Ok(products.linear(x, &gate_up.flatten(0, 1))?.chunk(2, -1));
+        return Ok(fused::swiglu(&products.linear(x, &gate_up.flatten(0, 1))?)?);
     }
-    (0..2).map(|half| products.linear(x, &gate_up.get(half))).collect()
+    let halves = [products.linear(x, &gate_up.get(0))?, products.linear(x, &gate_up.get(1))?];
+    Ok(fused::swiglu(&Tensor::cat(&halves, -1))?)
 }

@@ -1,6 +1,7 @@
 //! Which experts a token goes to (arXiv 2412.19437, equations 12 to 20), in FP32 at least.
 
 use ds_arch::{BiasUse, GateScore, GroupLimit, GroupScore, MoeConfig};
+use ds_kernels::cuda::{self, GateRule, Score};
 use tch::{Kind, Tensor};
 
 /// The gate of one layer, applied to n tokens.
@@ -27,9 +28,15 @@ pub enum Choice {
 
 /// Chooses experts for `x`, `[n, d]`, by a gate of weight `[e, d]`. The bias, `[e]`, takes part in the choice only; the
 /// gate computes in its format.
+///
+/// # Panics
+/// When LibTorch or CUDA refuses.
 pub fn choose(moe: &MoeConfig, x: &Tensor, weight: &Tensor, bias: &Tensor, choice: Choice) -> Chosen {
     let kind = bias.kind();
     let logits = x.to_kind(kind).matmul(&weight.to_kind(kind).tr());
+    if choice == Choice::Gate && cuda::takes(&logits) {
+        return on_card(moe, logits, bias);
+    }
     let scores = match moe.score {
         GateScore::Sigmoid => logits.sigmoid(),
         GateScore::Softmax => logits.softmax(-1, None::<Kind>),
@@ -45,6 +52,35 @@ pub fn choose(moe: &MoeConfig, x: &Tensor, weight: &Tensor, bias: &Tensor, choic
         weights = &weights / (weights.sum_dim_intlist([-1_i64].as_slice(), true, None::<Kind>) + 1e-20);
     }
     Chosen { weights: weights * moe.route_scale, logits, scores, experts }
+}
+
+/// The same by one kernel each way.
+fn on_card(moe: &MoeConfig, logits: Tensor, bias: &Tensor) -> Chosen {
+    let (n_groups, picked) = match moe.groups {
+        GroupLimit::AnyGroup => (1, 1),
+        GroupLimit::AtMost { n_groups, picked } => (n_groups, picked),
+    };
+    let rule = GateRule {
+        score: match moe.score {
+            GateScore::Sigmoid => Score::Sigmoid,
+            GateScore::Softmax => Score::Softmax,
+        },
+        bias_use: match moe.bias {
+            BiasUse::Added => cuda::BiasUse::Added,
+            BiasUse::Factor => cuda::BiasUse::Factor,
+        },
+        n_groups: n_groups.into(),
+        picked: picked.into(),
+        best_of_group: match moe.group_score {
+            GroupScore::TwoBest => 2,
+            GroupScore::Best => 1,
+        },
+        top_k: moe.top_k.into(),
+        normalise: moe.normalise,
+        scale: moe.route_scale,
+    };
+    let gated = cuda::gate(&logits, bias, &rule).unwrap_or_else(|error| panic!("{error}"));
+    Chosen { logits, scores: gated.scores, experts: gated.experts, weights: gated.weights }
 }
 
 /// Experts in turn, `[n, k]`.

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use ds_arch::{LayerId, ModelConfig, MoeConfig};
-use ds_kernels::fused::{self, Experts};
-use tch::{Device, Kind, Tensor};
+use ds_kernels::fused::{self, Experts, Permutation};
+use tch::{Device, Tensor};
 
 use crate::exchange::{ExpertExchange, Route};
 use crate::feed_forward::feed_forward;
@@ -36,12 +36,10 @@ pub(crate) struct MoeForward {
     pub(crate) chosen: Chosen,
 }
 
-/// Where rows stand on their way: `order[r]` is the (token, choice) of row r; `inverse` leads back.
+/// Where rows stand on their way, and where they go.
 struct Rows {
     route: Route,
-    order: Tensor,
-    inverse: Tensor,
-    k: i64,
+    permutation: Permutation,
 }
 
 impl Moe {
@@ -98,9 +96,10 @@ impl Moe {
         })?;
         let chosen = chosen.expect("the gate has run");
         let experts = &chosen.experts;
-        let rows = Rc::new(self.rows(experts, exchange)?);
+        let permutation = Permutation::new(experts, i64::from(self.config.n_experts), &x.1)?;
+        let rows = Rc::new(Rows { route: exchange.route(permutation.counts.clone())?, permutation });
 
-        let sent = x.1.index_select(0, &rows.tokens());
+        let sent = rows.permutation.spread(&x.1)?;
         let arrival = exchange.dispatch(&rows.route, &sent)?;
         // While rows are on their way.
         let base = self.shared(tape, store, h, &x)?;
@@ -112,21 +111,13 @@ impl Moe {
         let way = rows.clone();
         let back = tape.written(out.0, back, Box::new(move |g, walk| walk.exchange.dispatch(&way.route, &g)?()));
 
-        let place = rows.inverse.view([-1, rows.k]);
+        let place = &rows.permutation.place;
         let [hidden] = tape.graph(&[&base, &back, &weights], Vec::new(), |inputs, _| {
             // In the order of the choices, so that the sum is the same on every grid.
             let h = inputs[0].reshape([-1, self.hidden]);
-            Ok([fused::combine(&h, &inputs[1], &place, &inputs[2])?.view_as(&inputs[0])])
+            Ok([fused::combine(&h, &inputs[1], place, &inputs[2])?.view_as(&inputs[0])])
         })?;
         Ok(MoeForward { hidden, balance: [of_sequences, of_all], load, chosen })
-    }
-
-    fn rows(&self, experts: &Tensor, exchange: &dyn ExpertExchange) -> Result<Rows, ModelError> {
-        let flat = experts.reshape([-1]);
-        let sent = Vec::<i64>::try_from(flat.bincount(None::<&Tensor>, i64::from(self.config.n_experts)))?;
-        let order = flat.argsort_stable(true, 0, false);
-        let inverse = order.argsort(0, false);
-        Ok(Rows { route: exchange.route(sent)?, order, inverse, k: self.config.top_k.into() })
     }
 
     /// h plus the shared experts, if there are any.
@@ -219,15 +210,8 @@ impl Moe {
 }
 
 impl Rows {
-    /// The token of every row.
-    fn tokens(&self) -> Tensor {
-        self.order.divide_scalar_mode(self.k, "floor")
-    }
-
-    /// Gradients of arrived rows become gradients of tokens, `[n, d]`, summed over a token's choices in their order.
+    /// Gradients of arrived rows become gradients of tokens, `[n, d]`.
     fn tokens_back(&self, gradient: &Tensor, exchange: &dyn ExpertExchange) -> Result<Tensor, ModelError> {
-        let rows = exchange.combine(&self.route, gradient)?()?.index_select(0, &self.inverse);
-        let d = rows.size()[1];
-        Ok(rows.view([-1, self.k, d]).sum_dim_intlist([1_i64].as_slice(), false, None::<Kind>))
+        Ok(self.permutation.gather(&exchange.combine(&self.route, gradient)?()?)?)
     }
 }

@@ -68,9 +68,14 @@ pub(crate) fn device(name: &str) -> Result<Device, RankError> {
     let index: usize = index.parse().map_err(|_| refused("its number does not read".to_owned()))?;
     ds_kernels::load_cuda().map_err(|error| refused(error.to_string()))?;
     match tch::Cuda::device_count() as usize {
-        n if n <= index => Err(refused(format!("LibTorch sees {n} GPUs"))),
-        _ => Ok(Device::Cuda(index)),
+        n if n <= index => return Err(refused(format!("LibTorch sees {n} GPUs"))),
+        _ => (),
     }
+    match ds_kernels::cuda::prepare(index) {
+        Ok(()) => tracing::info!("{name}: kernels compiled"),
+        Err(error) => tracing::warn!("{name}: LibTorch's operations instead of fused kernels: {error}"),
+    }
+    Ok(Device::Cuda(index))
 }
 
 /// Of activations and products.

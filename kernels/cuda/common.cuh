@@ -1,0 +1,104 @@
+// What the kernels share: number formats as their bits, vectors of 16 bytes, sums over a block. Includes nothing, so that
+// NVRTC needs no header of CUDA; on the CPU the emulator (cpp/emulator.h) comes first.
+#pragma once
+
+using u8 = unsigned char;
+using u16 = unsigned short;
+using u32 = unsigned int;
+using u64 = unsigned long long;
+using i64 = long long;
+
+// Shared memory whose size the launch gives.
+#ifndef DYNAMIC_SHARED
+#define DYNAMIC_SHARED(T, name) extern __shared__ T name[]
+#endif
+
+constexpr u32 ALL_LANES = 0xffffffff;
+constexpr u32 INFINITE = 0x7f800000;  // an FP32 number's bits, as those of the next two
+constexpr u32 MAGNITUDE = 0x7fffffff;
+constexpr u32 QUIET_NAN = 0x7fc00000;
+
+struct Bf16 {
+  u16 bits;
+};
+
+__device__ inline float wide(float x) { return x; }
+__device__ inline float wide(Bf16 x) { return __uint_as_float(static_cast<u32>(x.bits) << 16); }
+
+// Rounded to nearest, ties to even.
+__device__ inline void narrow(float x, float& out) { out = x; }
+__device__ inline void narrow(float x, Bf16& out) {
+#ifdef __CUDA_ARCH__
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(out.bits) : "f"(x));
+#else
+  u32 bits = __float_as_uint(x);
+  bool is_nan = (bits & MAGNITUDE) > INFINITE;
+  out.bits = static_cast<u16>(is_nan ? 0x7fff : (bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+#endif
+}
+
+// 16 bytes of neighbours.
+template <class T>
+union Pack {
+  static constexpr int N = 16 / sizeof(T);
+  uint4 raw;
+  T of[N];
+};
+
+// Elements `first`… of a row of n, zeros beyond its end. ALIGNED: all rows start at 16 bytes and hold whole packs.
+template <class T, bool ALIGNED>
+__device__ inline Pack<T> load(const T* row, i64 first, i64 n) {
+  Pack<T> pack;
+  pack.raw = make_uint4(0, 0, 0, 0);
+  if (ALIGNED) {
+    if (first < n) pack.raw = *reinterpret_cast<const uint4*>(row + first);
+  } else {
+#pragma unroll
+    for (int i = 0; i < Pack<T>::N; i++) {
+      if (first + i < n) pack.of[i] = row[first + i];
+    }
+  }
+  return pack;
+}
+
+// In PTX since the compiler splits such a store where it does not see the address's alignment.
+__device__ inline void put(void* to, uint4 raw) {
+#ifdef __CUDA_ARCH__
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};"
+               :
+               : "l"(__cvta_generic_to_global(to)), "r"(raw.x), "r"(raw.y), "r"(raw.z), "r"(raw.w)
+               : "memory");
+#else
+  *static_cast<uint4*>(to) = raw;
+#endif
+}
+
+template <class T, bool ALIGNED>
+__device__ inline void store(T* row, const Pack<T>& pack, i64 first, i64 n) {
+  if (ALIGNED) {
+    if (first < n) put(row + first, pack.raw);
+  } else {
+#pragma unroll
+    for (int i = 0; i < Pack<T>::N; i++) {
+      if (first + i < n) row[first + i] = pack.of[i];
+    }
+  }
+}
+
+// The same sum for all threads of a block of whole warps, in the same order on every device.
+__device__ inline float sum_of_block(float x) {
+  __shared__ float of_warp[32];
+  for (int apart = 16; apart > 0; apart /= 2) x += __shfl_xor_sync(ALL_LANES, x, apart);
+  __syncthreads();  // all have read the sum before this one
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = x;
+  __syncthreads();
+  float sum = 0;
+  for (u32 warp = 0; warp < blockDim.x / 32; warp++) sum += of_warp[warp];
+  return sum;
+}
+
+__device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+
+// Every kernel stands in each format, for aligned rows and for any: M(its ending, format, ALIGNED).
+#define FOR_FORMATS(M)                                                     \
+  M(f32, float, true) M(f32_any, float, false) M(bf16, Bf16, true) M(bf16_any, Bf16, false)

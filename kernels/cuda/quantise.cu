@@ -1,0 +1,165 @@
+// Matrices to E4M3 codes and scales. The twin is src/fp8/quantise.rs: the same bytes.
+#include "common.cuh"
+
+namespace {
+constexpr int ALONG = 128;                // of a tile or a side of a block
+constexpr int THREADS = 256;              // of every block here
+constexpr u32 SMALLEST = 0x38d1b717;      // 1e-4, of which at least a scale is made
+constexpr u32 FRACTION = (1 << 23) - 1;   // of an FP32 number
+
+// Bits of the greatest magnitude. As integers they are in order, and NaN is greater than all.
+template <class T>
+__device__ inline u32 greatest_of(const Pack<T>& pack) {
+  u32 greatest = 0;
+#pragma unroll
+  for (int i = 0; i < Pack<T>::N; i++) greatest = max(greatest, __float_as_uint(wide(pack.of[i])) & MAGNITUDE);
+  return greatest;
+}
+
+__device__ inline float scale_of(u32 greatest, int power_of_two) {
+  float scale = __uint_as_float(max(greatest, SMALLEST)) / 448.0f;
+  u32 bits = __float_as_uint(scale);
+  return power_of_two && bits < INFINITE ? __uint_as_float((bits + FRACTION) & ~FRACTION) : scale;
+}
+
+#ifdef __CUDA_ARCH__
+__device__ inline u32 two_codes(float low, float high) {
+  u16 codes;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(codes) : "f"(high), "f"(low));
+  return codes;
+}
+#else
+// What the instruction does: to nearest, ties to even, no more than 448.
+inline u32 code(float x) {
+  u32 sign = __float_as_uint(x) >> 24 & 0x80, magnitude = __float_as_uint(x) & MAGNITUDE;
+  if (magnitude > INFINITE) return 0x7f;
+  // Below 2⁻⁶ numbers stand 2⁻⁹ apart, as FP32 numbers do from 2¹⁴ on.
+  if (magnitude < 0x3c800000) return sign | (__float_as_uint(__uint_as_float(magnitude) + 16384.0f) - 0x46800000);
+  u32 rounded = (magnitude + 0x7ffff + (magnitude >> 20 & 1)) >> 20;
+  return sign | min(rounded - (120u << 3), 0x7eu);
+}
+inline u32 two_codes(float low, float high) { return code(low) | code(high) << 8; }
+#endif
+
+// As many codes as a pack has elements, in one word or two.
+template <class T>
+struct Codes {
+  u32 words[Pack<T>::N / 4];
+};
+
+// x / scale to the last bit without a division for every element: two steps from x · (1 / scale) reach the number that
+// division rounds to (Markstein, IBM J. Res. Dev. 34, 1990), and zeros keep their signs.
+struct Divisor {
+  float scale, inverse;
+  __device__ explicit Divisor(float by) : scale(by), inverse(1 / by) {
+    if (__float_as_uint(by) == INFINITE) scale = 0;  // so that finite numbers become zeros, and others NaN
+  }
+  __device__ float of(float x) const {
+    float quotient = x * inverse;
+    quotient = fmaf(fmaf(-quotient, scale, x), inverse, quotient);
+    quotient = fmaf(fmaf(-quotient, scale, x), inverse, quotient);
+    return __uint_as_float((__float_as_uint(quotient) & MAGNITUDE) | (__float_as_uint(x) & ~MAGNITUDE));
+  }
+};
+
+template <class T>
+__device__ inline Codes<T> codes_of(const Pack<T>& pack, const Divisor& scale) {
+  Codes<T> codes;
+#pragma unroll
+  for (int i = 0; i < Pack<T>::N; i += 4) {
+    u32 low = two_codes(scale.of(wide(pack.of[i])), scale.of(wide(pack.of[i + 1])));
+    u32 high = two_codes(scale.of(wide(pack.of[i + 2])), scale.of(wide(pack.of[i + 3])));
+    codes.words[i / 4] = low | high << 16;
+  }
+  return codes;
+}
+
+__device__ inline void put_codes(u8* to, const Codes<float>& codes) { *reinterpret_cast<u32*>(to) = codes.words[0]; }
+__device__ inline void put_codes(u8* to, const Codes<Bf16>& codes) {
+  *reinterpret_cast<uint2*>(to) = make_uint2(codes.words[0], codes.words[1]);
+}
+
+template <class T, bool ALIGNED>
+__device__ inline void store_codes(u8* row, const Codes<T>& codes, i64 first, i64 k) {
+  if (ALIGNED) {
+    if (first < k) put_codes(row + first, codes);
+  } else {
+#pragma unroll
+    for (int i = 0; i < Pack<T>::N; i++) {
+      if (first + i < k) row[first + i] = static_cast<u8>(codes.words[i / 4] >> (i % 4 * 8));
+    }
+  }
+}
+
+// x [m, k] → codes [m, k], scales [m, ⌈k/128⌉]. A tile is a pack of each of 16 or 32 lanes.
+template <class T, bool ALIGNED>
+__device__ void quantise_tiles(const T* x, u8* codes, float* scales, i64 m, i64 k, int power_of_two) {
+  constexpr int N = Pack<T>::N, LANES = ALONG / N;
+  u32 per_row = static_cast<u32>((k + ALONG - 1) / ALONG);
+  u32 tile = blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES, row = tile / per_row;
+  i64 first = static_cast<i64>(tile % per_row) * ALONG + threadIdx.x % LANES * N;
+  bool is_inside = row < m;
+  // Lanes without a tile help their warp.
+  auto pack = load<T, ALIGNED>(x + row * k, first, is_inside ? k : 0);
+  u32 greatest = greatest_of(pack);
+  for (int apart = LANES / 2; apart > 0; apart /= 2) {
+    greatest = max(greatest, __shfl_xor_sync(ALL_LANES, greatest, apart));
+  }
+  if (!is_inside) return;
+  float scale = scale_of(greatest, power_of_two);
+  if (threadIdx.x % LANES == 0) scales[tile] = scale;
+  store_codes<T, ALIGNED>(codes + row * k, codes_of(pack, Divisor(scale)), first, k);
+}
+
+__device__ inline u32 greatest_of_block(u32 greatest) {
+  __shared__ u32 of_warp[THREADS / 32];
+  for (int apart = 16; apart > 0; apart /= 2) greatest = max(greatest, __shfl_xor_sync(ALL_LANES, greatest, apart));
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = greatest;
+  __syncthreads();
+  for (int warp = 0; warp < THREADS / 32; warp++) greatest = max(greatest, of_warp[warp]);
+  return greatest;
+}
+
+// Where a thread's packs lie in a square of 128 × 128: from (top, first) on, every STEP rows.
+template <class T>
+struct Square {
+  static constexpr int LANES = ALONG / Pack<T>::N, STEP = THREADS / LANES, PASSES = ALONG / STEP;
+  i64 top, first;
+  __device__ explicit Square(i64 k) {
+    u32 across = static_cast<u32>((k + ALONG - 1) / ALONG);
+    top = static_cast<i64>(blockIdx.x / across) * ALONG + threadIdx.x / LANES;
+    first = static_cast<i64>(blockIdx.x % across) * ALONG + threadIdx.x % LANES * Pack<T>::N;
+  }
+};
+
+// x [m, k] → codes [m, k], scales [⌈m/128⌉, ⌈k/128⌉]. The square waits in registers for its scale.
+template <class T, bool ALIGNED>
+__device__ void quantise_blocks(const T* x, u8* codes, float* scales, i64 m, i64 k, int power_of_two) {
+  Square<T> square(k);
+  Pack<T> held[Square<T>::PASSES];
+  u32 greatest = 0;
+#pragma unroll
+  for (int pass = 0; pass < Square<T>::PASSES; pass++) {
+    i64 row = square.top + pass * Square<T>::STEP;
+    held[pass] = load<T, ALIGNED>(x + row * k, square.first, row < m ? k : 0);
+    greatest = max(greatest, greatest_of(held[pass]));
+  }
+  float scale = scale_of(greatest_of_block(greatest), power_of_two);
+  if (threadIdx.x == 0) scales[blockIdx.x] = scale;
+  Divisor divisor(scale);
+#pragma unroll
+  for (int pass = 0; pass < Square<T>::PASSES; pass++) {
+    i64 row = square.top + pass * Square<T>::STEP;
+    store_codes<T, ALIGNED>(codes + row * k, codes_of(held[pass], divisor), square.first, row < m ? k : 0);
+  }
+}
+}  // namespace
+
+#define QUANTISE(ending, T, ALIGNED)                                                                            \
+  extern "C" __global__ void quantise_tiles_##ending(const T* x, u8* codes, float* scales, i64 m, i64 k, int p) { \
+    quantise_tiles<T, ALIGNED>(x, codes, scales, m, k, p);                                                      \
+  }                                                                                                             \
+  extern "C" __global__ void quantise_blocks_##ending(const T* x, u8* codes, float* scales, i64 m, i64 k, int p) { \
+    quantise_blocks<T, ALIGNED>(x, codes, scales, m, k, p);                                                     \
+  }
+FOR_FORMATS(QUANTISE)
