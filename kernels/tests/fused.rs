@@ -1,6 +1,8 @@
 //! Fused operations against the same, step by step, in LibTorch: values and all gradients.
 
-use ds_kernels::fused::{Experts, combine, experts, experts_backward, feed_forward, rms_norm, widened_linear};
+use ds_kernels::fused::{
+    Experts, combine, experts, experts_backward, feed_forward, grouped_experts, rms_norm, widened_linear,
+};
 use ds_kernels::{TorchError, backward};
 use tch::{Device, Kind, Tensor};
 
@@ -150,4 +152,23 @@ fn a_widened_product_is_rounded_once() {
     let leaves = [leaf(&[40, 64], Kind::BFloat16), leaf(&[24, 64], Kind::BFloat16)];
     let fused = |l: &[Tensor]| widened_linear(&l[0], &l[1]);
     alike("linear", (Kind::BFloat16, 4e-3), &leaves, fused, |l| l[0].matmul(&l[1].tr()));
+}
+
+#[test]
+fn grouped_products_are_expert_after_expert() {
+    let (counts, d, n) = ([3_i64, 0, 5, 1], 16, 24);
+    for format in &FORMATS[1..] {
+        let leaves = [leaf(&[9, d], format.0), leaf(&[8, n, d], format.0), leaf(&[4, d, n], format.0)];
+        let plain = |l: &[Tensor]| {
+            let rows = l[0].split_with_sizes(counts.as_slice(), 0);
+            let expert = |(i, x): (usize, &Tensor)| {
+                let of = |half: i64| x.matmul(&l[1].get(2 * i as i64 + half).tr());
+                (of(0).silu() * of(1)).matmul(&l[2].get(i as i64).tr())
+            };
+            Tensor::cat(&rows.iter().enumerate().map(expert).collect::<Vec<_>>(), 0)
+        };
+        // What lies between the products is rounded too.
+        let format = (format.0, 4.0 * format.1);
+        alike("grouped", format, &leaves, |l| grouped_experts(&l[0], &l[1], &l[2], &counts), plain);
+    }
 }

@@ -109,7 +109,7 @@ class Nvrtc:
         program, n = ctypes.c_void_p(), ctypes.c_size_t()
         header = (SOURCES / HEADER).read_bytes()
         one = lambda text: (ctypes.c_char_p * 1)(text)
-        options = [f"--gpu-architecture={architecture}".encode(), b"--std=c++17"]
+        options = [f"--gpu-architecture={architecture}".encode(), b"--std=c++17", b"--fmad=false"]
         self.library.nvrtcCreateProgram(
             ctypes.byref(program), source.read_bytes(), source.name.encode(), 1, one(header), one(HEADER.encode())
         )

@@ -4,6 +4,7 @@
 mod combine;
 mod experts;
 mod feed_forward;
+mod grouped;
 mod permute;
 mod rms_norm;
 mod swiglu;
@@ -17,6 +18,7 @@ use crate::ffi::{Handle, take};
 pub use combine::combine;
 pub use experts::{Experts, experts, experts_backward};
 pub use feed_forward::feed_forward;
+pub use grouped::{grouped_experts, groups};
 pub use permute::Permutation;
 pub use rms_norm::rms_norm;
 pub use swiglu::swiglu;

@@ -151,6 +151,13 @@ impl Moe {
         if self.products == Products::Plain && arrived.1.device() == Device::Cpu {
             return self.experts_at_once(tape, store, arrived, route);
         }
+        let [gate_up, down] = self.stacks(store);
+        if self.products == Products::Plain && fused::groups(&arrived.1, &down.tensor) {
+            let [out] = tape.graph(&[arrived], vec![gate_up, down], |inputs, leaves| {
+                Ok([fused::grouped_experts(&inputs[0], &leaves[0].tensor, &leaves[1].tensor, &route.arrived)?])
+            })?;
+            return Ok(out);
+        }
         let [out] = tape.graph(&[arrived], self.expert_leaves(store, route), |inputs, leaves| {
             Ok([self.experts_in_turn(&inputs[0], leaves, route)?])
         })?;
@@ -165,7 +172,7 @@ impl Moe {
         (value, x): &(Value, Tensor),
         route: &Route,
     ) -> Result<(Value, Tensor), ModelError> {
-        let [gate_up, down] = ["gate_up", "down"].map(|name| store.leaf(&format!("{}.mlp.experts.{name}", self.base)));
+        let [gate_up, down] = self.stacks(store);
         let weights = Experts::new(&gate_up.tensor, &down.tensor, &route.arrived)?;
         let (y, both) = fused::experts(x, &weights)?;
         let (x, places) = (x.shallow_clone(), [gate_up.gradient.0, down.gradient.0]);
@@ -186,6 +193,11 @@ impl Moe {
         let expert = |(x, w): (&Tensor, &[Leaf])| feed_forward(x, &w[0].tensor, &w[1].tensor, self.products);
         let outputs: Vec<Tensor> = parts.iter().zip(leaves.chunks(2)).map(expert).collect::<Result<_, _>>()?;
         Ok(Tensor::cat(&outputs, 0))
+    }
+
+    /// The weights of all local experts, `[2e, n, d]` and `[e, d, n]`.
+    fn stacks(&self, store: &Store) -> [Leaf; 2] {
+        ["gate_up", "down"].map(|name| store.leaf(&format!("{}.mlp.experts.{name}", self.base)))
     }
 
     /// Two leaves for every local expert that got rows.
