@@ -182,7 +182,8 @@ fn an_audit_sees_all_three_products_and_what_eight_bits_cost() {
     for a in &found {
         assert_eq!(a.weight, w.data_ptr() as usize);
         assert!((1e-3..0.06).contains(&a.error) && a.of_sums < 1e-6, "{a:?}");
-        assert!((a.of_terms / a.error - 1.0).abs() < 0.2 || a.which == Which::WeightGradient, "{a:?}");
+        // Only forward's operands are independent: dy is 2y here.
+        assert!((a.of_terms / a.error - 1.0).abs() < 0.05 || a.which != Which::Forward, "{a:?}");
     }
     pass();
     assert_eq!(audited(|| ()).1, [], "what ran before is not audited");

@@ -180,7 +180,7 @@ impl Run {
             let loss = done?.metrics.loss;
             if step + options.last > options.steps {
                 run.training.push(loss);
-                if (options.steps - step) % options.every == 0 {
+                if (options.steps - step).is_multiple_of(options.every) {
                     run.validation.push(trainer.evaluate()?.ok_or("the job has no held-out text")?.loss);
                 }
             }
