@@ -5,6 +5,7 @@ mod config;
 mod counts;
 pub mod e4m3;
 pub mod e5m2;
+mod eight_bits;
 pub mod hugging_face;
 mod ids;
 pub mod logfmt;

@@ -5,18 +5,14 @@ use ds_checkpoint::{Checkpoint, CheckpointError, RecordKind};
 use ds_model::StageModel;
 
 use crate::error::RankError;
-use crate::trainer::{read_into, row};
+use crate::trainer::{read_all, read_into};
 
 /// Reads what the model holds, in its own number formats. A gate whose bias was not kept has none.
 ///
 /// # Errors
 /// When the checkpoint lacks a weight, or does not read.
 pub fn load(checkpoint: &Checkpoint, model: &StageModel) -> Result<(), RankError> {
-    for parameter in model.parameters() {
-        for logical in &parameter.logical {
-            read_into(checkpoint, &logical.name, RecordKind::Weight, &row(&parameter.tensor, logical.index))?;
-        }
-    }
+    read_all(checkpoint, model, RecordKind::Weight, model.parameters().iter().map(|p| &p.tensor))?;
     for (layer, bias) in model.biases() {
         match read_into(checkpoint, &gate_bias_name(layer), RecordKind::Bias, &bias) {
             Err(RankError::Checkpoint(CheckpointError::NoSuchRecord { .. })) => {}

@@ -146,11 +146,7 @@ pub(super) fn load(
         kinds.push((RecordKind::Moment2, optimizer.moments2()));
     }
     for (kind, tensors) in kinds {
-        for (i, parameter) in model.parameters().iter().enumerate() {
-            for logical in &parameter.logical {
-                read_into(checkpoint, &logical.name, kind, &row(&tensors[i], logical.index))?;
-            }
-        }
+        read_all(checkpoint, model, kind, tensors)?;
     }
     for (layer, bias) in model.biases() {
         read_into(checkpoint, &gate_bias_name(layer), RecordKind::Bias, &bias)?;
@@ -165,12 +161,23 @@ pub(super) fn load_ema(checkpoint: &Checkpoint, model: &StageModel, ema: &Ema) -
     if !checkpoint.records().iter().any(|record| record.kind == RecordKind::Ema) {
         return Ok(false);
     }
-    for (parameter, average) in model.parameters().iter().zip(ema.averages()) {
+    read_all(checkpoint, model, RecordKind::Ema, ema.averages())?;
+    Ok(true)
+}
+
+/// Reads what the model holds of one kind into `tensors`, one a parameter.
+pub(crate) fn read_all<'a>(
+    checkpoint: &Checkpoint,
+    model: &StageModel,
+    kind: RecordKind,
+    tensors: impl IntoIterator<Item = &'a Tensor>,
+) -> Result<(), RankError> {
+    for (parameter, tensor) in model.parameters().iter().zip(tensors) {
         for logical in &parameter.logical {
-            read_into(checkpoint, &logical.name, RecordKind::Ema, &row(average, logical.index))?;
+            read_into(checkpoint, &logical.name, kind, &row(tensor, logical.index))?;
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Reads a whole tensor into another of its shape, whatever the number formats of both are.

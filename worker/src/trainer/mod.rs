@@ -24,7 +24,7 @@ use crate::step::{
 };
 use checkpoints::Checkpoints;
 
-pub(crate) use checkpoints::{read_into, row};
+pub(crate) use checkpoints::{read_all, read_into};
 pub use setup::Setup;
 pub(crate) use setup::{Groups, device, precision, stage_model};
 
