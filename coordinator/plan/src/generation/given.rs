@@ -7,32 +7,45 @@ use std::str::FromStr;
 use super::problem::FlagProblem;
 use crate::spec::ComputeType;
 
-/// The flags of a generation as they were written; none where nothing was.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The flags of a generation as they were written, on whatever command line; none where nothing was. Numbers are read
+/// later, so that everything that is wrong is said at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Given {
-    /// `--max-tokens`.
+    /// Tokens to write for each at most [default: 200, or as many as the model was trained on]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub max_tokens: Option<String>,
-    /// `--temperature`.
+    /// What logits are divided by; 0 takes the most probable token [default: 1]
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub temperature: Option<String>,
-    /// `--top-p`.
+    /// Draw from the most probable tokens only, which together have this probability [default: 1]
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
     pub top_p: Option<String>,
-    /// `--seed`.
+    /// Of all chance: the same seed writes the same [default: 0]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub seed: Option<String>,
-    /// `--batch`.
-    pub batch: Option<String>,
-    /// `--ranks`.
-    pub ranks: Option<String>,
-    /// `--pipeline`.
-    pub pipeline: Option<String>,
-    /// `--threads`.
-    pub threads: Option<String>,
-    /// `--compute`.
-    pub compute: Option<String>,
-    /// `--device`.
-    pub device: Option<String>,
-    /// `--speculate`.
+    /// Let the MTP modules draft; what is written keeps its distribution, and at temperature 0 every token
+    #[arg(long)]
     pub speculate: bool,
+    /// Prompts that are continued together [default: 16]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub batch: Option<String>,
+    /// Ranks, as threads of one process; experts are spread over those of a stage [default: 1]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub ranks: Option<String>,
+    /// Pipeline stages that they form [default: 1]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub pipeline: Option<String>,
+    /// Threads of a rank [default: an equal share of the cores]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub threads: Option<String>,
+    /// f32, bf16, fp8 or f64 [default: what it was trained in; bf16 for what was imported]
+    #[arg(long, value_name = "FORMAT")]
+    pub compute: Option<String>,
+    /// cpu, or cuda:N for a GPU [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
     /// Prompts, from wherever they came.
+    #[arg(skip)]
     pub n_prompts: usize,
 }
 

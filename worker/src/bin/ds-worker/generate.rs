@@ -24,7 +24,7 @@ enum Format {
     Json,
 }
 
-/// The command line. Numbers are read later, so that everything that is wrong is said at once.
+/// The command line.
 #[derive(clap::Args)]
 pub(crate) struct GenerateArgs {
     /// A checkpoint's folder
@@ -36,28 +36,8 @@ pub(crate) struct GenerateArgs {
     /// A file with a prompt a line
     #[arg(long, value_name = "FILE")]
     prompts_file: Option<PathBuf>,
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    max_tokens: Option<String>,
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    temperature: Option<String>,
-    #[arg(long, value_name = "P", allow_hyphen_values = true)]
-    top_p: Option<String>,
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    seed: Option<String>,
-    #[arg(long)]
-    speculate: bool,
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    batch: Option<String>,
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    ranks: Option<String>,
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pipeline: Option<String>,
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    threads: Option<String>,
-    #[arg(long, value_name = "FORMAT")]
-    compute: Option<String>,
-    #[arg(long, value_name = "DEVICE")]
-    device: Option<String>,
+    #[command(flatten)]
+    given: Given,
     /// `bytes` or a tokenizer.json, instead of the one that the checkpoint's job names
     #[arg(long, value_name = "bytes|FILE")]
     tokenizer: Option<PathBuf>,
@@ -131,7 +111,8 @@ impl GenerateArgs {
         let job = job_of(&state.spec_yaml, imported)?;
         let texts = self.texts()?;
         let vocabulary_choice = self.tokenizer(&job);
-        let plan = GenerationPlan::new(&self.given(texts.len()), job)?;
+        let given = Given { n_prompts: texts.len(), ..self.given.clone() };
+        let plan = GenerationPlan::new(&given, job)?;
         let vocabulary = Vocabulary::open(&vocabulary_choice)?;
         let prompts = texts.iter().map(|text| vocabulary.encode(text)).collect::<Result<Vec<_>, _>>()?;
         known(&prompts, plan.job().spec().model.vocab_size)?;
@@ -153,23 +134,6 @@ impl GenerateArgs {
         }
         talk(sentence(&summary));
         Ok(())
-    }
-
-    fn given(&self, n_prompts: usize) -> Given {
-        Given {
-            max_tokens: self.max_tokens.clone(),
-            temperature: self.temperature.clone(),
-            top_p: self.top_p.clone(),
-            seed: self.seed.clone(),
-            batch: self.batch.clone(),
-            ranks: self.ranks.clone(),
-            pipeline: self.pipeline.clone(),
-            threads: self.threads.clone(),
-            compute: self.compute.clone(),
-            device: self.device.clone(),
-            speculate: self.speculate,
-            n_prompts,
-        }
     }
 
     /// Those of the command line, then those of the file.
