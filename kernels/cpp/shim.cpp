@@ -142,25 +142,33 @@ int ds_apply(DsNode node, at::Tensor* const* inputs, size_t n_inputs, at::Tensor
 namespace {
 // LibTorch asks for aligned memory, and what glibc frees of that is too short by some bytes for the next request of the
 // same size. This one asks for a little more and aligns by itself, so that every step finds the blocks of the last one.
+// What it needs to free a block stands before the block, since some of LibTorch's products pass the bare address on.
 struct AligningAllocator final : at::Allocator {
   static constexpr size_t ALIGNMENT = 64;
 
   at::DataPtr allocate(size_t n_bytes) override {
-    if (n_bytes == 0) return {nullptr, nullptr, &std::free, at::kCPU};
+    if (n_bytes == 0) return {nullptr, nullptr, &end, at::kCPU};
     void* block = std::malloc(n_bytes + ALIGNMENT);
     TORCH_CHECK(block, "the system has no ", n_bytes, " bytes of memory left");
-    auto start = (reinterpret_cast<uintptr_t>(block) + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
-    return {reinterpret_cast<void*>(start), block, &std::free, at::kCPU};
+    // Blocks start at 16 bytes, so there is room for an address.
+    auto* start = reinterpret_cast<void**>((reinterpret_cast<uintptr_t>(block) + ALIGNMENT) & ~(ALIGNMENT - 1));
+    start[-1] = block;
+    return {start, start, &end, at::kCPU};
   }
 
+  static void end(void* start) {
+    if (start) std::free(static_cast<void**>(start)[-1]);
+  }
+
+  at::DeleterFnPtr raw_deleter() const override { return &end; }
   void copy_data(void* to, const void* from, size_t n_bytes) const override { default_copy_data(to, from, n_bytes); }
 };
 
-// Counts what passes through the allocator below it.
+// Counts what passes through the allocator below it. Before each block stands what is known of it.
 struct CountingAllocator final : at::Allocator {
   at::Allocator* below;
   std::atomic<uint64_t> live{0}, peak{0};
-  struct Block {
+  struct alignas(64) Block {
     CountingAllocator* of;
     at::DataPtr data;
     size_t n_bytes;
@@ -169,19 +177,26 @@ struct CountingAllocator final : at::Allocator {
   explicit CountingAllocator(at::Allocator* below) : below(below) {}
 
   at::DataPtr allocate(size_t n_bytes) override {
-    auto* block = new Block{this, below->allocate(n_bytes), n_bytes};
+    if (n_bytes == 0) return {nullptr, nullptr, &end, at::kCPU};
+    auto data = below->allocate(sizeof(Block) + n_bytes);
+    auto device = data.device();
+    void* memory = data.get();
+    auto* block = new (memory) Block{this, std::move(data), n_bytes};
     auto now = live.fetch_add(n_bytes) + n_bytes;
     for (auto most = peak.load(); most < now && !peak.compare_exchange_weak(most, now);) {
     }
-    return {block->data.get(), block, &end, block->data.device()};
+    return {block + 1, block + 1, &end, device};
   }
 
-  static void end(void* context) {
-    auto* block = static_cast<Block*>(context);
+  static void end(void* start) {
+    if (!start) return;
+    auto* block = static_cast<Block*>(start) - 1;
     block->of->live.fetch_sub(block->n_bytes);
-    delete block;
+    auto data = std::move(block->data);  // freed when all else of the block is done
+    block->~Block();
   }
 
+  at::DeleterFnPtr raw_deleter() const override { return &end; }
   void copy_data(void* to, const void* from, size_t n_bytes) const override { default_copy_data(to, from, n_bytes); }
 };
 
