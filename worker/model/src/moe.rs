@@ -177,7 +177,7 @@ impl Moe {
         let (y, both) = fused::experts(x, &weights)?;
         let (x, places) = (x.shallow_clone(), [gate_up.gradient.0, down.gradient.0]);
         let back = move |g: Tensor, walk: &mut Walk<'_>| {
-            let sums = places.map(|place| &walk.gradients.tensors()[place]);
+            let sums = places.map(|place| walk.gradients.sum(place));
             Ok(fused::experts_backward(&g, &x, &both, &weights, sums)?)
         };
         Ok(tape.written(*value, y, Box::new(back)))

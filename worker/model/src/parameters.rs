@@ -1,6 +1,7 @@
 //! What a stage stores: real tensors behind logical parameters. Several logical ones may stand in one tensor: the gate
 //! and up projections of a feed-forward network, and all experts of a layer.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -143,6 +144,9 @@ fn stack_of(parameter: &Parameter, first_expert: u32) -> (String, Option<i64>) {
 /// Gradients of a stage's parameters, summed over microbatches in FP32 (FP64 where the model computes in it).
 pub struct Gradients {
     tensors: Vec<Tensor>,
+    /// Whether a tensor is to count as zeros: what comes first is copied to it, which saves two passes over the weights a
+    /// step.
+    are_stale: Vec<Cell<bool>>,
 }
 
 impl Gradients {
@@ -152,7 +156,8 @@ impl Gradients {
             let kind = if p.tensor.kind() == Kind::Double { Kind::Double } else { Kind::Float };
             Tensor::zeros(p.tensor.size(), (kind, p.tensor.device()))
         };
-        Self { tensors: parameters.iter().map(zeros).collect() }
+        let are_stale = parameters.iter().map(|_| Cell::new(false)).collect();
+        Self { tensors: parameters.iter().map(zeros).collect(), are_stale }
     }
 
     /// Zeros of the shapes of a model's parameters.
@@ -162,18 +167,36 @@ impl Gradients {
 
     /// Before a step.
     pub fn zero(&mut self) {
-        no_grad(|| self.tensors.iter_mut().for_each(|t| drop(t.zero_())));
+        self.are_stale.iter().for_each(|stale| stale.set(true));
     }
 
     /// Aligned with the model's parameters.
     pub fn tensors(&self) -> &[Tensor] {
+        (0..self.tensors.len()).for_each(|index| self.settle(index));
         &self.tensors
+    }
+
+    /// The gradient of one parameter, to be added to.
+    pub(crate) fn sum(&self, index: usize) -> &Tensor {
+        self.settle(index);
+        &self.tensors[index]
+    }
+
+    /// Zeros where they are meant.
+    fn settle(&self, index: usize) {
+        if self.are_stale[index].replace(false) {
+            no_grad(|| drop(self.tensors[index].shallow_clone().zero_()));
+        }
     }
 
     /// Adds to a parameter's gradient, or to some of its rows (first, number).
     pub(crate) fn add(&mut self, (index, rows): (usize, Option<(i64, i64)>), gradient: &Tensor) {
         no_grad(|| {
-            let whole = self.tensors[index].shallow_clone();
+            if rows.is_none() && self.are_stale[index].replace(false) {
+                self.tensors[index].copy_(gradient);
+                return;
+            }
+            let whole = self.sum(index).shallow_clone();
             let mut target = match rows {
                 Some((first, n)) => whole.narrow(0, first, n).view_as(gradient),
                 None => whole,
