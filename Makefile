@@ -46,7 +46,7 @@ light:
 sim-cases:
 	@SIM_CASES=$(SIM_CASES) $(CARGO) test --release -p ds-topology --test sim_cases
 
-# The product against what other implementations computed: make parity [GOLDEN_DIR=DIR]
+# The product against what other implementations computed: make parity [GOLDEN_DIR=DIR] [PARITY_DEVICE=cuda:0]
 parity: setup
 	@$(if $(GOLDEN_DIR),GOLDEN_DIR=$(abspath $(GOLDEN_DIR))) $(CARGO) test --quiet --release -p ds-tests --test parity
 

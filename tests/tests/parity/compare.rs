@@ -1,6 +1,6 @@
 //! How far two tensors are apart, and how far they may be.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The furthest of several comparisons, none of which may be further than allowed.
 pub(crate) struct Furthest {
@@ -58,5 +58,6 @@ pub(crate) fn greatest_difference(found: &Tensor, golden: &Tensor) -> f64 {
 
 fn both(at: &str, found: &Tensor, golden: &Tensor) -> (Tensor, Tensor) {
     assert_eq!(found.numel(), golden.numel(), "{at}: {:?} and {:?}", found.size(), golden.size());
-    (found.to_kind(Kind::Double).reshape([-1]), golden.to_kind(Kind::Double).reshape([-1]))
+    let here = |x: &Tensor| x.to_device(Device::Cpu).to_kind(Kind::Double).reshape([-1]);
+    (here(found), here(golden))
 }

@@ -1,13 +1,31 @@
 //! Folders of golden data.
 
 use std::collections::{BTreeSet, HashMap};
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::Value;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 pub(crate) type Tensors = HashMap<String, Tensor>;
+
+/// Where the product computes: on the CPU, or where `PARITY_DEVICE` says, such as `cuda:0`.
+///
+/// # Panics
+/// When there is no such device.
+pub(crate) fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    *DEVICE.get_or_init(|| {
+        let name = env::var("PARITY_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+        let Some(index) = name.strip_prefix("cuda:") else { return Device::Cpu };
+        let index = index.parse().unwrap_or_else(|_| panic!("PARITY_DEVICE={name}: cpu or cuda:N"));
+        let ready = ds_kernels::load_cuda().and_then(|()| ds_kernels::cuda::prepare(index));
+        ready.unwrap_or_else(|error| panic!("PARITY_DEVICE={name}: {error}"));
+        Device::Cuda(index)
+    })
+}
 
 /// A folder of golden data.
 #[derive(Clone, Debug)]
@@ -37,7 +55,7 @@ impl Folder {
     /// When it cannot be read.
     pub(crate) fn tensors(&self, file: &str) -> Tensors {
         let tensors = Tensor::read_safetensors(self.path(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        tensors.into_iter().collect()
+        tensors.into_iter().map(|(name, tensor)| (name, tensor.to_device(device()))).collect()
     }
 
     /// Names of its files.

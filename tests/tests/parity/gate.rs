@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use ds_arch::{BiasUse, GateScore, GroupLimit, GroupScore, MoeConfig};
 use ds_model::gate::{Choice, balance, choose};
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::Check;
 use crate::compare::Furthest;
-use crate::folder::{Folder, Tensors, number};
+use crate::folder::{Folder, Tensors, device, number};
 
 pub(crate) fn checks(folder: &Folder) -> Vec<Check> {
     let about = folder.json("gate.json");
@@ -61,8 +61,8 @@ fn config(about: &Value, has_bias: bool) -> MoeConfig {
 /// A gate whose weight is the identity.
 fn apply(config: &MoeConfig, logits: &Tensor, bias: Option<&Tensor>) -> ds_model::gate::Chosen {
     let n = i64::from(config.n_experts);
-    let eye = Tensor::eye(n, (Kind::Float, Device::Cpu));
-    let zeros = Tensor::zeros([n], (Kind::Float, Device::Cpu));
+    let eye = Tensor::eye(n, (Kind::Float, device()));
+    let zeros = Tensor::zeros([n], (Kind::Float, device()));
     choose(config, &logits.view([-1, n]), &eye, bias.unwrap_or(&zeros), Choice::Gate)
 }
 

@@ -2,11 +2,11 @@
 
 use ds_model::{BiasStep, update_bias};
 use ds_worker::step::maxvio;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::Check;
 use crate::compare::Furthest;
-use crate::folder::{Folder, number};
+use crate::folder::{Folder, device, number};
 
 pub(crate) fn checks(folder: &Folder) -> Vec<Check> {
     let about = folder.json("lfb.json");
@@ -31,7 +31,7 @@ fn trajectory(folder: &Folder, case: &str, speed: f64) -> String {
     let row = |step: i64| Vec::<f64>::try_from(loads.get(step)).expect("loads");
     let n_steps = loads.size()[0];
     for (kind, name) in [(Kind::Float, "bias_f32"), (Kind::Double, "bias_f64")] {
-        let bias = Tensor::zeros([loads.size()[1]], (kind, Device::Cpu));
+        let bias = Tensor::zeros([loads.size()[1]], (kind, device()));
         for step in 0..n_steps {
             update_bias(&bias, &row(step), BiasStep::Sign, speed);
             assert_eq!(bias, golden(name).get(step), "{name} after step {step}");

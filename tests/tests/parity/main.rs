@@ -48,6 +48,7 @@ const KINDS: &[(&str, Checks)] = &[
 fn main() -> ExitCode {
     // Checks run side by side; each is too small to be worth several threads inside LibTorch.
     tch::set_num_threads(1);
+    folder::say(&format!("device: {:?}", folder::device()));
     let arguments = Arguments::from_args();
     let root = env::var_os("GOLDEN_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("golden"),

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use ds_arch::{AttentionConfig, RopeConfig};
 use ds_model::rope::Rope;
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::Check;
 use crate::compare::Furthest;
-use crate::folder::{Folder, Tensors, number};
+use crate::folder::{Folder, Tensors, device, number};
 
 pub(crate) fn checks(folder: &Folder) -> Vec<Check> {
     let about = folder.json("yarn.json");
@@ -59,7 +59,7 @@ fn tables(folder: &Folder, case: &str, about: &Value) -> String {
     let table = |positions: &Tensor| -> Rope {
         let attention = ds_arch::preset("tiny").expect("a preset").attention;
         let attention = AttentionConfig { qk_rope_dim: dim, rope, ..attention };
-        Rope::new(&attention, positions.max().int64_value(&[]) + 1, Kind::Float, Device::Cpu)
+        Rope::new(&attention, positions.max().int64_value(&[]) + 1, Kind::Float, device())
     };
     let positions = golden("positions");
     let (cos, sin) = table(&positions).tables();

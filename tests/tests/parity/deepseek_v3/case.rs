@@ -3,13 +3,13 @@
 use ds_arch::{ModelConfig, gate_bias_name};
 use ds_model::{Gradients, IGNORED, LossWeights, Microbatch, OneRank, StageInput, StageLosses, StageModel, StagePart};
 use serde_json::Value;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
-use crate::folder::{Folder, number};
+use crate::folder::{Folder, device, number};
 
 /// A stage with the golden weights.
 pub(super) fn model(folder: &Folder, config: &ModelConfig, part: StagePart, kind: Kind) -> StageModel {
-    let model = StageModel::new(config, part, Device::Cpu, kind, 0).expect("a model");
+    let model = StageModel::new(config, part, device(), kind, 0).expect("a model");
     let mut weights = folder.tensors("model.safetensors");
     if config.mtp.depth > 0 {
         let mtp = folder.tensors("mtp.safetensors");
@@ -42,7 +42,7 @@ pub(super) fn logical(model: &StageModel, tensor: impl Fn(usize) -> Tensor) -> V
 /// `values`, `[b, t]`, moved left by `by`, filled up with `pad`.
 pub(super) fn shifted(values: &Tensor, by: i64, pad: i64) -> Tensor {
     let (b, t) = values.size2().expect("sequences of tokens");
-    Tensor::cat(&[values.narrow(1, by, t - by), Tensor::full([b, by], pad, (Kind::Int64, Device::Cpu))], 1)
+    Tensor::cat(&[values.narrow(1, by, t - by), Tensor::full([b, by], pad, (Kind::Int64, device()))], 1)
 }
 
 /// The labels are those of the same position; the loss shifts them.

@@ -6,12 +6,12 @@ use ds_arch::gate_bias_name;
 use ds_kernels::{AdamW, fused_adamw, norms};
 use ds_model::{BiasStep, StageModel, StagePart, update_bias};
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::case::{self, setting};
 use super::config;
 use crate::compare::Furthest;
-use crate::folder::Folder;
+use crate::folder::{Folder, device};
 
 /// A choice whose margin in the golden run is smaller may fall the other way in f32: AdamW divides gradients by their
 /// own size, so that rounding of the smallest ones grows within twenty steps to differences of scores of about this.
@@ -79,7 +79,7 @@ impl Run {
         let model = case::model(folder, &config, StagePart::whole(&config), kind);
         let masters: Vec<Tensor> = model.parameters().iter().map(|p| p.tensor.detach()).collect();
         let zeros = || masters.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
-        let counts = masters.iter().map(|_| Tensor::zeros([], (Kind::Float, Device::Cpu))).collect();
+        let counts = masters.iter().map(|_| Tensor::zeros([], (Kind::Float, device()))).collect();
         let moments = [zeros(), zeros()];
         let data = folder.tensors("train_data.safetensors");
         Self { model, data, about: about.clone(), masters, moments, counts, gradients: Vec::new(), loads: Vec::new() }

@@ -2,11 +2,11 @@
 
 use ds_arch::{MtpConfig, MtpInput};
 use ds_model::{Gradients, IGNORED, LossWeights, Microbatch, OneRank, Seen, StageInput, StagePart};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{case, config};
 use crate::compare::Furthest;
-use crate::folder::Folder;
+use crate::folder::{Folder, device};
 
 pub(super) fn after_the_norm(folder: &Folder, kind: Kind) -> String {
     check(folder, kind, MtpInput::PostNorm, "postnorm")
@@ -72,6 +72,6 @@ fn microbatch(ids: &Tensor) -> (Microbatch, f64) {
     let first = ids.narrow(1, 0, t - 1);
     let targets = case::shifted(ids, 2, IGNORED).narrow(1, 0, t - 1);
     let mtp = (ids.narrow(1, 1, t - 1).contiguous(), targets.contiguous());
-    let none = Tensor::full([b, t - 1], IGNORED, (Kind::Int64, Device::Cpu));
+    let none = Tensor::full([b, t - 1], IGNORED, (Kind::Int64, device()));
     (Microbatch { ids_bt: first.contiguous(), targets_bt: none, mtp: vec![mtp] }, (b * (t - 2)) as f64)
 }
