@@ -29,11 +29,12 @@ auto by_place(void (*)(A...)) {
 #define ENTRIES(name) ENTRY(name##_f32), ENTRY(name##_f32_any), ENTRY(name##_bf16), ENTRY(name##_bf16_any)
 
 const std::map<std::string, Kernel> KERNELS = {
-    ENTRIES(quantise_tiles), ENTRIES(quantise_blocks), ENTRIES(rms_norm),
-    ENTRIES(rms_norm_back),  ENTRIES(swiglu),          ENTRIES(swiglu_back),
-    ENTRIES(spread),         ENTRIES(gather),          ENTRIES(combine),
-    ENTRIES(combine_back),   ENTRY(count_choices),     ENTRY(start_choices),
-    ENTRY(place_choices),    ENTRY(gate),              ENTRY(gate_back),
+    ENTRIES(quantise_tiles), ENTRIES(quantise_blocks), ENTRIES(quantise_upright),
+    ENTRIES(rms_norm),       ENTRIES(rms_norm_back),   ENTRIES(swiglu),
+    ENTRIES(swiglu_back),    ENTRIES(spread),          ENTRIES(gather),
+    ENTRIES(combine),        ENTRIES(combine_back),    ENTRY(count_choices),
+    ENTRY(start_choices),    ENTRY(place_choices),     ENTRY(gate),
+    ENTRY(gate_back),
 };
 }  // namespace
 

@@ -15,6 +15,7 @@
 
 #define __global__
 #define __device__
+#define __launch_bounds__(...)
 // Blocks run in turn on one thread of the processor, so one copy is enough; what a block leaves, the next one finds.
 #define __shared__ static thread_local
 #define DYNAMIC_SHARED(T, name) T* name = reinterpret_cast<T*>(emulated::block->shared.data())
@@ -139,6 +140,8 @@ inline uint32_t __float_as_uint(float x) {
   std::memcpy(&bits, &x, 4);
   return bits;
 }
+inline float __expf(float x) { return std::exp(x); }
+inline float __fdividef(float x, float y) { return x / y; }
 inline int __popc(uint32_t bits) { return __builtin_popcount(bits); }
 using std::max;
 using std::min;
@@ -157,6 +160,12 @@ uint32_t __match_any_sync(uint32_t, T value) {
     for (unsigned i = 0; i < n; i++) same |= static_cast<uint32_t>(lane(i) == value) << i;
     return same;
   });
+}
+template <class T>
+T atomicMax(T* greatest, T other) {
+  T before = *greatest;
+  *greatest = std::max(before, other);
+  return before;
 }
 template <class T>
 T atomicAdd(T* sum, T more) {

@@ -45,13 +45,27 @@ union Pack {
   T of[N];
 };
 
-// Elements `first`… of a row of n, zeros beyond its end. ALIGNED: all rows start at 16 bytes and hold whole packs.
-template <class T, bool ALIGNED>
+// What is read once does not take the first cache from what is read again.
+__device__ inline uint4 passing(const void* from) {
+#ifdef __CUDA_ARCH__
+  uint4 raw;
+  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(raw.x), "=r"(raw.y), "=r"(raw.z), "=r"(raw.w)
+      : "l"(__cvta_generic_to_global(from)));
+  return raw;
+#else
+  return *static_cast<const uint4*>(from);
+#endif
+}
+
+// Elements `first`… of a row of n, zeros beyond its end. ALIGNED: all rows start at 16 bytes and hold whole packs. AGAIN: the
+// row is read more than once.
+template <class T, bool ALIGNED, bool AGAIN = false>
 __device__ inline Pack<T> load(const T* row, i64 first, i64 n) {
   Pack<T> pack;
   pack.raw = make_uint4(0, 0, 0, 0);
   if (ALIGNED) {
-    if (first < n) pack.raw = *reinterpret_cast<const uint4*>(row + first);
+    if (first < n) pack.raw = AGAIN ? *reinterpret_cast<const uint4*>(row + first) : passing(row + first);
   } else {
 #pragma unroll
     for (int i = 0; i < Pack<T>::N; i++) {
@@ -60,6 +74,20 @@ __device__ inline Pack<T> load(const T* row, i64 first, i64 n) {
   }
   return pack;
 }
+
+// A row in the registers of its block, as far as they reach: pack i of a thread is number threadIdx.x + i · blockDim.x.
+template <class T, bool ALIGNED, int HELD>
+struct Row {
+  Pack<T> packs[HELD];
+
+  static __device__ i64 first(int i) { return (threadIdx.x + static_cast<i64>(i) * blockDim.x) * Pack<T>::N; }
+
+  // All reads are under way before the first is waited for.
+  __device__ void read(const T* row, i64 n) {
+#pragma unroll
+    for (int i = 0; i < HELD; i++) packs[i] = load<T, ALIGNED>(row, first(i), n);
+  }
+};
 
 // In PTX since the compiler splits such a store where it does not see the address's alignment.
 __device__ inline void put(void* to, uint4 raw) {
@@ -98,6 +126,8 @@ __device__ inline float sum_of_block(float x) {
 }
 
 __device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+// For a result in BF16 two places less are enough.
+__device__ inline float quick_sigmoid(float x) { return __fdividef(1, 1 + __expf(-x)); }
 
 // Every kernel stands in each format, for aligned rows and for any: M(its ending, format, ALIGNED).
 #define FOR_FORMATS(M)                                                     \

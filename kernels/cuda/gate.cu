@@ -25,9 +25,18 @@ __device__ inline u32 key(float x) {
 __device__ inline u64 candidate(u32 key, int index) { return static_cast<u64>(key) << 32 | ~static_cast<u32>(index); }
 __device__ inline int index_of(u64 candidate) { return static_cast<int>(~static_cast<u32>(candidate)); }
 
-__device__ inline u64 best_of_warp(u64 x) {
+__device__ inline u32 greatest_of_warp(u32 x) {
+#ifdef __CUDA_ARCH__
+  return __reduce_max_sync(ALL_LANES, x);
+#else
   for (int apart = 16; apart > 0; apart /= 2) x = max(x, __shfl_xor_sync(ALL_LANES, x, apart));
   return x;
+#endif
+}
+
+__device__ inline u64 best_of_warp(u64 x) {
+  u32 own = static_cast<u32>(x >> 32), key = greatest_of_warp(own);
+  return static_cast<u64>(key) << 32 | greatest_of_warp(own == key ? static_cast<u32>(x) : 0);
 }
 
 // Affinities of one token, e of them, from its logits.
@@ -58,17 +67,37 @@ struct Biased {
   }
 };
 
-// Key of a group's worth: its best or the sum of its two best.
-__device__ u32 worth(const Biased& biased, int first, int size, int n_best) {
-  float best = lowest(), second = best;
+// The two best of some numbers.
+struct Best {
+  float best = lowest(), second = lowest();
   bool is_nan = false;
-  for (int i = first; i < first + size; i++) {
-    float x = biased[i];
+  __device__ void see(float x) {
     is_nan |= x != x;
     second = fmaxf(second, fminf(best, x));
     best = fmaxf(best, x);
   }
-  return is_nan ? 0xffffffff : key(n_best == TWO_BEST && size > 1 ? best + second : best);
+};
+
+// Keys of the groups' worths: of each its best, or the sum of its two best. So many neighbouring lanes share a group.
+__device__ void weigh(const Biased& biased, u32* worths, int n_groups, int size, int n_best) {
+  int lane = threadIdx.x % 32, lanes = 1;
+  while (lanes * 2 * n_groups <= 32) lanes *= 2;
+  for (int first = 0; first < n_groups; first += 32 / lanes) {
+    int group = first + lane / lanes;
+    Best own;
+    for (int i = lane % lanes; group < n_groups && i < size; i += lanes) own.see(biased[group * size + i]);
+    for (int apart = lanes / 2; apart > 0; apart /= 2) {
+      float best = __shfl_xor_sync(ALL_LANES, own.best, apart), second = __shfl_xor_sync(ALL_LANES, own.second, apart);
+      bool is_nan = __shfl_xor_sync(ALL_LANES, static_cast<int>(own.is_nan), apart) != 0;
+      own.see(best);
+      own.see(second);
+      own.is_nan |= is_nan;
+    }
+    bool is_sum = n_best == TWO_BEST && size > 1;
+    if (group < n_groups && lane % lanes == 0) {
+      worths[group] = own.is_nan ? 0xffffffff : key(is_sum ? own.best + own.second : own.best);
+    }
+  }
 }
 }  // namespace
 
@@ -88,7 +117,7 @@ extern "C" __global__ void gate(const float* logits, const float* bias, float* s
   __syncwarp();
   Biased biased{mine, bias, bias_use};
   int size = e / n_groups;
-  for (int group = lane; group < n_groups; group += 32) worths[group] = worth(biased, group * size, size, n_best);
+  weigh(biased, worths, n_groups, size, n_best);
   __syncwarp();
   for (int i = lane; i < e; i += 32) {
     u64 own = candidate(worths[i / size], i / size);

@@ -20,25 +20,54 @@ __device__ inline Pack<T> narrowed(const float (&sums)[Pack<T>::N]) {
   return pack;
 }
 
-// rows[place[t, j]] = x[t]: a block reads a token once.
+// Rows of one token, up to FEW at a time: their addresses stay in registers, and all reads are under way together.
+constexpr int FEW = 8;
+
+// rows[place[t, j]] = x[t]: a block reads a token once for every FEW rows.
 template <class T, bool ALIGNED>
 __device__ void spread(const T* x, const i64* place, T* rows, i64 k, i64 n) {
   x += blockIdx.x * n;
   place += blockIdx.x * k;
-  for (i64 first = threadIdx.x * Pack<T>::N; first < n; first += blockDim.x * Pack<T>::N) {
-    auto pack = load<T, ALIGNED>(x, first, n);
-    for (i64 j = 0; j < k; j++) store<T, ALIGNED>(rows + place[j] * n, pack, first, n);
+  for (i64 from = 0; from < k; from += FEW) {
+    T* to[FEW];
+#pragma unroll
+    for (int j = 0; j < FEW; j++) to[j] = from + j < k ? rows + place[from + j] * n : nullptr;
+    for (i64 first = threadIdx.x * Pack<T>::N; first < n; first += blockDim.x * Pack<T>::N) {
+      auto pack = load<T, ALIGNED>(x, first, n);
+#pragma unroll
+      for (int j = 0; j < FEW; j++) {
+        if (to[j]) store<T, ALIGNED>(to[j], pack, first, n);
+      }
+    }
   }
 }
 
-// x[t] = Σ_j rows[place[t, j]], in the order of j.
+// Adds Σ_j weight(j) · rows[place[j]], of elements `first`…, in the order of j.
+template <class T, bool ALIGNED, class Weight>
+__device__ inline void add_rows(float (&sums)[Pack<T>::N], const T* rows, const i64* place, i64 k, i64 first, i64 n,
+                                Weight weight) {
+  for (i64 from = 0; from < k; from += FEW) {
+    Pack<T> packs[FEW];
+#pragma unroll
+    for (int j = 0; j < FEW; j++) {
+      bool is_row = from + j < k;
+      packs[j] = load<T, ALIGNED>(rows + (is_row ? place[from + j] * n : 0), first, is_row ? n : 0);
+    }
+#pragma unroll
+    for (int j = 0; j < FEW; j++) {
+      if (from + j < k) add(sums, packs[j], weight(from + j));
+    }
+  }
+}
+
+// x[t] = Σ_j rows[place[t, j]].
 template <class T, bool ALIGNED>
 __device__ void gather(const T* rows, const i64* place, T* x, i64 k, i64 n) {
   x += blockIdx.x * n;
   place += blockIdx.x * k;
   for (i64 first = threadIdx.x * Pack<T>::N; first < n; first += blockDim.x * Pack<T>::N) {
     float sums[Pack<T>::N] = {};
-    for (i64 j = 0; j < k; j++) add(sums, load<T, ALIGNED>(rows + place[j] * n, first, n), 1);
+    add_rows<T, ALIGNED>(sums, rows, place, k, first, n, [](i64) { return 1.0f; });
     store<T, ALIGNED>(x, narrowed<T>(sums), first, n);
   }
 }
@@ -52,8 +81,9 @@ __device__ void combine(const T* h, const T* rows, const i64* place, const float
   weight += blockIdx.x * k;
   for (i64 first = threadIdx.x * Pack<T>::N; first < n; first += blockDim.x * Pack<T>::N) {
     float sums[Pack<T>::N] = {};
-    for (i64 j = 0; j < k; j++) add(sums, load<T, ALIGNED>(rows + place[j] * n, first, n), weight[j]);
-    add(sums, load<T, ALIGNED>(h, first, n), 1);
+    auto own = load<T, ALIGNED>(h, first, n);
+    add_rows<T, ALIGNED>(sums, rows, place, k, first, n, [&](i64 j) { return weight[j]; });
+    add(sums, own, 1);
     store<T, ALIGNED>(out, narrowed<T>(sums), first, n);
   }
 }

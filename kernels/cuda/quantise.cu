@@ -4,7 +4,7 @@
 namespace {
 constexpr int ALONG = 128;                // of a tile or a side of a block
 constexpr int THREADS = 256;              // of every block here
-constexpr u32 SMALLEST = 0x38d1b717;      // 1e-4, of which at least a scale is made
+constexpr int TILES = 4;                  // of 1 × 128 whose reads a thread has under way together
 constexpr u32 FRACTION = (1 << 23) - 1;   // of an FP32 number
 
 // Bits of the greatest magnitude. As integers they are in order, and NaN is greater than all.
@@ -16,10 +16,16 @@ __device__ inline u32 greatest_of(const Pack<T>& pack) {
   return greatest;
 }
 
-__device__ inline float scale_of(u32 greatest, int power_of_two) {
-  float scale = __uint_as_float(max(greatest, SMALLEST)) / 448.0f;
+// How a scale follows from the greatest magnitude, or from `least` where that is greater.
+struct Rule {
+  int power_of_two;
+  float least;
+};
+
+__device__ inline float scale_of(u32 greatest, Rule rule) {
+  float scale = __uint_as_float(max(greatest, __float_as_uint(rule.least))) / 448.0f;
   u32 bits = __float_as_uint(scale);
-  return power_of_two && bits < INFINITE ? __uint_as_float((bits + FRACTION) & ~FRACTION) : scale;
+  return rule.power_of_two && bits < INFINITE ? __uint_as_float((bits + FRACTION) & ~FRACTION) : scale;
 }
 
 #ifdef __CUDA_ARCH__
@@ -91,24 +97,33 @@ __device__ inline void store_codes(u8* row, const Codes<T>& codes, i64 first, i6
   }
 }
 
-// x [m, k] → codes [m, k], scales [m, ⌈k/128⌉]. A tile is a pack of each of 16 or 32 lanes.
+// x [m, k] → codes [m, k], scales [m, ⌈k/128⌉]. A tile is a pack of each of 16 or 32 lanes, and these have TILES of them.
 template <class T, bool ALIGNED>
-__device__ void quantise_tiles(const T* x, u8* codes, float* scales, i64 m, i64 k, int power_of_two) {
-  constexpr int N = Pack<T>::N, LANES = ALONG / N;
-  u32 per_row = static_cast<u32>((k + ALONG - 1) / ALONG);
-  u32 tile = blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES, row = tile / per_row;
-  i64 first = static_cast<i64>(tile % per_row) * ALONG + threadIdx.x % LANES * N;
-  bool is_inside = row < m;
-  // Lanes without a tile help their warp.
-  auto pack = load<T, ALIGNED>(x + row * k, first, is_inside ? k : 0);
-  u32 greatest = greatest_of(pack);
-  for (int apart = LANES / 2; apart > 0; apart /= 2) {
-    greatest = max(greatest, __shfl_xor_sync(ALL_LANES, greatest, apart));
+__device__ void quantise_tiles(const T* x, u8* codes, float* scales, i64 m, i64 k, Rule rule) {
+  constexpr int N = Pack<T>::N, LANES = ALONG / N, AT_ONCE = THREADS / LANES;
+  u32 per_row = static_cast<u32>((k + ALONG - 1) / ALONG), own = blockIdx.x * TILES * AT_ONCE + threadIdx.x / LANES;
+  Pack<T> packs[TILES];
+  u32 rows[TILES];
+  i64 firsts[TILES];
+#pragma unroll
+  for (int j = 0; j < TILES; j++) {
+    u32 tile = own + j * AT_ONCE;
+    rows[j] = tile / per_row;
+    firsts[j] = static_cast<i64>(tile - rows[j] * per_row) * ALONG + threadIdx.x % LANES * N;
+    // Lanes without a tile help their warp.
+    packs[j] = load<T, ALIGNED>(x + rows[j] * k, firsts[j], rows[j] < m ? k : 0);
   }
-  if (!is_inside) return;
-  float scale = scale_of(greatest, power_of_two);
-  if (threadIdx.x % LANES == 0) scales[tile] = scale;
-  store_codes<T, ALIGNED>(codes + row * k, codes_of(pack, Divisor(scale)), first, k);
+#pragma unroll
+  for (int j = 0; j < TILES; j++) {
+    u32 greatest = greatest_of(packs[j]);
+    for (int apart = LANES / 2; apart > 0; apart /= 2) {
+      greatest = max(greatest, __shfl_xor_sync(ALL_LANES, greatest, apart));
+    }
+    if (rows[j] >= m) continue;
+    float scale = scale_of(greatest, rule);
+    if (threadIdx.x % LANES == 0) scales[own + j * AT_ONCE] = scale;
+    store_codes<T, ALIGNED>(codes + rows[j] * k, codes_of(packs[j], Divisor(scale)), firsts[j], k);
+  }
 }
 
 __device__ inline u32 greatest_of_block(u32 greatest) {
@@ -134,7 +149,7 @@ struct Square {
 
 // x [m, k] → codes [m, k], scales [⌈m/128⌉, ⌈k/128⌉]. The square waits in registers for its scale.
 template <class T, bool ALIGNED>
-__device__ void quantise_blocks(const T* x, u8* codes, float* scales, i64 m, i64 k, int power_of_two) {
+__device__ void quantise_blocks(const T* x, u8* codes, float* scales, i64 m, i64 k, Rule rule) {
   Square<T> square(k);
   Pack<T> held[Square<T>::PASSES];
   u32 greatest = 0;
@@ -144,7 +159,7 @@ __device__ void quantise_blocks(const T* x, u8* codes, float* scales, i64 m, i64
     held[pass] = load<T, ALIGNED>(x + row * k, square.first, row < m ? k : 0);
     greatest = max(greatest, greatest_of(held[pass]));
   }
-  float scale = scale_of(greatest_of_block(greatest), power_of_two);
+  float scale = scale_of(greatest_of_block(greatest), rule);
   if (threadIdx.x == 0) scales[blockIdx.x] = scale;
   Divisor divisor(scale);
 #pragma unroll
@@ -153,13 +168,69 @@ __device__ void quantise_blocks(const T* x, u8* codes, float* scales, i64 m, i64
     store_codes<T, ALIGNED>(codes + row * k, codes_of(held[pass], divisor), square.first, row < m ? k : 0);
   }
 }
+
+// x [m, k] → codes [k, m], scales [⌈m/128⌉, k]: tiles of the transpose. A square is turned round in shared memory, where a
+// row of codes has four bytes more than its 128, so that a warp's stores meet few banks twice.
+template <class T, bool ALIGNED>
+__device__ void quantise_upright(const T* x, u8* codes, float* scales, i64 m, i64 k, Rule rule) {
+  constexpr int N = Pack<T>::N, PITCH = ALONG + 4;
+  __shared__ u32 greatest[ALONG];
+  __shared__ u32 turned[ALONG * PITCH / 4];
+  u8* bytes = reinterpret_cast<u8*>(turned);
+  Square<T> square(k);
+  Pack<T> held[Square<T>::PASSES];
+  u32 mine[N] = {};
+  if (threadIdx.x < ALONG) greatest[threadIdx.x] = 0;
+#pragma unroll
+  for (int pass = 0; pass < Square<T>::PASSES; pass++) {
+    i64 row = square.top + pass * Square<T>::STEP;
+    held[pass] = load<T, ALIGNED>(x + row * k, square.first, row < m ? k : 0);
+#pragma unroll
+    for (int i = 0; i < N; i++) mine[i] = max(mine[i], __float_as_uint(wide(held[pass].of[i])) & MAGNITUDE);
+  }
+  int column = threadIdx.x % Square<T>::LANES * N, row = threadIdx.x / Square<T>::LANES;
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < N; i++) atomicMax(&greatest[column + i], mine[i]);
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    Divisor divisor(scale_of(greatest[column + i], rule));
+#pragma unroll
+    for (int pass = 0; pass < Square<T>::PASSES; pass++) {
+      float value = divisor.of(wide(held[pass].of[i]));
+      bytes[(column + i) * PITCH + row + pass * Square<T>::STEP] = static_cast<u8>(two_codes(value, value));
+    }
+  }
+  __syncthreads();
+  u32 across = static_cast<u32>((k + ALONG - 1) / ALONG);
+  i64 top = static_cast<i64>(blockIdx.x / across) * ALONG, left = static_cast<i64>(blockIdx.x % across) * ALONG;
+  if (threadIdx.x < ALONG && left + threadIdx.x < k) {
+    scales[blockIdx.x / across * k + left + threadIdx.x] = scale_of(greatest[threadIdx.x], rule);
+  }
+  // A warp has a row of the transpose, a lane four codes of it.
+  for (int line = threadIdx.x / 32; line < ALONG && left + line < k; line += THREADS / 32) {
+    i64 first = top + threadIdx.x % 32 * 4;
+    u32 word = turned[line * (PITCH / 4) + threadIdx.x % 32];
+    u8* to = codes + (left + line) * m + first;
+    if (m % 4 == 0) {
+      if (first < m) *reinterpret_cast<u32*>(to) = word;
+    } else {
+      for (int i = 0; i < 4; i++) {
+        if (first + i < m) to[i] = static_cast<u8>(word >> (i * 8));
+      }
+    }
+  }
+}
 }  // namespace
 
-#define QUANTISE(ending, T, ALIGNED)                                                                            \
-  extern "C" __global__ void quantise_tiles_##ending(const T* x, u8* codes, float* scales, i64 m, i64 k, int p) { \
-    quantise_tiles<T, ALIGNED>(x, codes, scales, m, k, p);                                                      \
-  }                                                                                                             \
-  extern "C" __global__ void quantise_blocks_##ending(const T* x, u8* codes, float* scales, i64 m, i64 k, int p) { \
-    quantise_blocks<T, ALIGNED>(x, codes, scales, m, k, p);                                                     \
+#define QUANTISE_BY(name, ending, T, ALIGNED)                                                                    \
+  extern "C" __global__ void name##_##ending(const T* x, u8* codes, float* scales, i64 m, i64 k, int power_of_two, \
+                                             float least) {                                                      \
+    name<T, ALIGNED>(x, codes, scales, m, k, Rule{power_of_two, least});                                         \
   }
+#define QUANTISE(ending, T, ALIGNED)             \
+  QUANTISE_BY(quantise_tiles, ending, T, ALIGNED)  \
+  QUANTISE_BY(quantise_blocks, ending, T, ALIGNED) \
+  QUANTISE_BY(quantise_upright, ending, T, ALIGNED)
 FOR_FORMATS(QUANTISE)

@@ -12,6 +12,9 @@ ALONG = 128  # elements along a side of a tile or block
 EPS = 1e-6
 CHUNK = 512  # choices that a block of permute.cu has
 GATE_WARPS = 4  # of a block of gate.cu, a token each
+TILES = 4  # of a group of threads of quantise.cu
+PACKS = 2  # of a thread of swiglu.cu
+NORM_BLOCKS = 528  # at most, of RMSNorm's way back
 
 
 @dataclasses.dataclass
@@ -69,8 +72,8 @@ def quantise(machine, torch, x, side):
     across, down = up(k, ALONG), m if side == "tiles" else up(m, ALONG)
     codes = torch.empty(m, k, dtype=torch.uint8, device=x.device)
     scales = torch.empty(down, across, device=x.device)
-    blocks = up(m * across * (ALONG // pack(x)), 256) if side == "tiles" else down * across
-    arguments = [x, codes, scales, Long(m), Long(k), 0]
+    blocks = up(m * across * (ALONG // pack(x)), 256 * TILES) if side == "tiles" else down * across
+    arguments = [x, codes, scales, Long(m), Long(k), 0, 1e-4]
 
     def check():
         tall = ALONG if side == "blocks" else 1
@@ -86,12 +89,30 @@ def quantise(machine, torch, x, side):
     return Case(f"FP8 codes, {side}, {format_of(x)}", nbytes(x, codes, scales), run, check)
 
 
+def quantise_upright(machine, torch, x):
+    """Tiles of 1 × 128 of the transpose."""
+    m, k = x.shape
+    down = up(m, ALONG)
+    codes = torch.empty(k, m, dtype=torch.uint8, device=x.device)
+    scales = torch.empty(down, k, device=x.device)
+
+    def check():
+        greatest = torch.nn.functional.pad(x.float(), (0, 0, 0, down * ALONG - m)).view(down, ALONG, k).abs().amax(1)
+        want = greatest.clamp_min(1e-4) / torch.full_like(greatest, 448)
+        wanted = codes_of(torch, x, want.repeat_interleave(ALONG, 0)[:m]).t()
+        return float((codes != wanted).sum().item() + (scales != want).sum().item()), 0.0
+
+    arguments = [x, codes, scales, Long(m), Long(k), 0, 1e-4]
+    run = lambda: machine.launch(f"quantise_upright_{ending(x, k)}", down * up(k, ALONG), 256, 0, arguments)
+    return Case(f"FP8 codes, upright, {format_of(x)}", nbytes(x, codes, scales), run, check)
+
+
 def norms(machine, torch, x):
     rows, n = x.shape
     w, dy = torch.randn_like(x[0]), torch.randn_like(x)
     y, dx = torch.empty_like(x), torch.empty_like(x)
     scale = torch.empty(rows, device=x.device)
-    per_block = max(16, up(rows, 1024))
+    per_block = max(16, up(rows, NORM_BLOCKS))
     shares = torch.empty(up(rows, per_block), n, device=x.device)
     shared_bytes = up(n, pack(x)) * pack(x) * 4
     leaves = lambda: [t.double().requires_grad_() for t in (x, w)]
@@ -121,7 +142,7 @@ def swiglu(machine, torch, both):
     rows, n = both.shape[0], both.shape[1] // 2
     act, dact = (torch.randn(rows, n, dtype=both.dtype, device=both.device) for _ in range(2))
     dboth, again = torch.empty_like(both), torch.empty_like(act)
-    blocks, sizes = up(rows * up(n, pack(both)), 256), [Long(rows), Long(n)]
+    blocks, sizes = up(rows * up(n, pack(both)), 256 * PACKS), [Long(rows), Long(n)]
 
     def product(leaf):
         gate, up = leaf.chunk(2, -1)
@@ -251,6 +272,7 @@ def all_cases(machine, torch, rows, width):
         random = lambda m, k: torch.randn(m, k, device=machine.device).to(dtype)
         yield quantise(machine, torch, random(rows, width), "tiles")
         yield quantise(machine, torch, random(rows, width), "blocks")
+        yield quantise_upright(machine, torch, random(rows, width))
         yield from norms(machine, torch, random(rows, width))
         yield from swiglu(machine, torch, random(rows, width))
         yield from permutation(machine, torch, random(t, width), place)

@@ -10,7 +10,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use ds_arch::{ModelConfig, hugging_face};
-use ds_kernels::fp8::ScaleRule;
+use ds_kernels::fp8::{self, ScaleRule};
 use ds_kernels::norms;
 use ds_model::{
     Gradients, IGNORED, LossWeights, Microbatch, OneRank, Precision, Products, StageInput, StageModel, StagePart,
@@ -40,8 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let n_steps = given
         .get("--steps")
         .map_or_else(|| Ok(whole("steps")?), |n| n.parse::<i64>().map_err(Box::<dyn Error>::from))?;
+    // First of all: LibTorch looks once for its CUDA half.
+    let device = device(&of("--device", "cpu"), precision)?;
     tch::manual_seed(whole("seed")?);
-    let device = device(&of("--device", "cpu"))?;
     let mut rank = Rank::new(&config, precision, &bench, [b, t], device)?;
 
     let (mut times, mut cpu, mut losses) = (Vec::new(), Vec::new(), Vec::new());
@@ -82,11 +83,14 @@ fn read(path: &str) -> Result<(ModelConfig, Value), Box<dyn Error>> {
 }
 
 /// A card is prepared, so that its kernels are used.
-fn device(name: &str) -> Result<Device, Box<dyn Error>> {
+fn device(name: &str, precision: Precision) -> Result<Device, Box<dyn Error>> {
     let Some(index) = name.strip_prefix("cuda:") else { return Ok(Device::Cpu) };
     let index = index.parse()?;
     ds_kernels::load_cuda()?;
     ds_kernels::cuda::prepare(index)?;
+    if precision.products != Products::Plain {
+        fp8::prepare_products(index)?;
+    }
     Ok(Device::Cuda(index))
 }
 

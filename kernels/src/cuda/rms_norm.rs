@@ -7,8 +7,8 @@ use crate::TorchError;
 
 /// Rows whose shares of the weight's gradient one block sums, unless that makes more than [`BLOCKS_MAX`].
 const ROWS: i64 = 16;
-/// As many as eight for each of an H100's processors, about: more would write more shares than they save time.
-const BLOCKS_MAX: i64 = 1024;
+/// Four for each of an H100's processors: more would write more shares than they save time.
+const BLOCKS_MAX: i64 = 528;
 /// The longest row for which a block has the memory.
 pub const ROW_MAX: i64 = SHARED_BYTES_MAX / SUM_BYTES;
 /// Of the sum that a block keeps for every element of a row.

@@ -32,7 +32,7 @@ pub const SOURCES: &[Source] = &[
     Source {
         name: "quantise.cu",
         text: include_str!("../../cuda/quantise.cu"),
-        in_formats: &["quantise_tiles", "quantise_blocks"],
+        in_formats: &["quantise_tiles", "quantise_blocks", "quantise_upright"],
         alone: &[],
     },
     Source {

@@ -9,7 +9,7 @@ use super::{
     BiasUse, GateRule, Gated, Score, combine, combine_backward, gate, gather, place, prepare, quantise, rms_norm,
     rms_norm_backward, spread, swiglu, swiglu_backward,
 };
-use crate::fp8::{self, Quantised, ScaleRule, Scaling};
+use crate::fp8::{self, LEAST, LEAST_GRADIENT, Quantised, ScaleRule, Scaling};
 
 /// Formats, and how far results may be apart relative to the largest element.
 const FORMATS: [(Kind, f64); 2] = [(Kind::Float, 2e-6), (Kind::BFloat16, 8e-3)];
@@ -73,21 +73,22 @@ fn bytes(q: &Quantised) -> (Vec<i64>, Vec<i64>) {
     (read(q.codes.view_dtype(Kind::Uint8)), read(q.scales.view_dtype(Kind::Int)))
 }
 
-/// Both rules and scalings.
+/// Both rules, all scalings, of activations and of gradients.
 fn same_bytes(x: &Tensor) {
-    for (scaling, rule) in [Scaling::Tiles, Scaling::Blocks]
+    let on_cpu = x.to_device(Device::Cpu);
+    for (scaling, rule) in [Scaling::Tiles, Scaling::Upright, Scaling::Blocks]
         .into_iter()
         .flat_map(|scaling| [ScaleRule::Exact, ScaleRule::PowerOfTwo].map(|rule| (scaling, rule)))
     {
-        let found = in_every_order(|| bytes(&quantise(x, scaling, rule).expect("codes")));
-        assert_eq!(
-            found,
-            bytes(&fp8::quantise(&x.to_device(Device::Cpu), scaling, rule)),
-            "{:?} {scaling:?} {rule:?}",
-            x.size()
-        );
+        let twins = [(LEAST, fp8::quantise as Twin), (LEAST_GRADIENT, fp8::quantise_gradient)];
+        for (least, twin) in twins {
+            let found = in_every_order(|| bytes(&quantise(x, scaling, rule, least).expect("codes")));
+            assert_eq!(found, bytes(&twin(&on_cpu, scaling, rule)), "{:?} {scaling:?} {rule:?} {least:e}", x.size());
+        }
     }
 }
+
+type Twin = fn(&Tensor, Scaling, ScaleRule) -> Quantised;
 
 #[test]
 fn codes_and_scales_are_those_of_the_twin_to_the_byte() {
@@ -101,6 +102,8 @@ fn codes_and_scales_are_those_of_the_twin_to_the_byte() {
         }
         same_bytes(&shifted(&random(&[4, 256], kind)));
         same_bytes(&Tensor::zeros([2, 128], (kind, here())));
+        // As small as gradients are.
+        same_bytes(&(random(&[3, 130], Kind::Float) * 1e-9).to_kind(kind));
     }
 }
 
@@ -124,7 +127,7 @@ fn what_is_not_finite_spoils_its_own_tile_and_no_other() {
         let x = random(&[2, 256], Kind::BFloat16);
         let _ = x.get(1).narrow(0, 130, 1).fill_(bad);
         for rule in [ScaleRule::Exact, ScaleRule::PowerOfTwo] {
-            let found = quantise(&x, Scaling::Tiles, rule).expect("codes").dequantise();
+            let found = quantise(&x, Scaling::Tiles, rule, LEAST).expect("codes").dequantise();
             let is_bad = found.isfinite().logical_not();
             assert!(is_bad.get(1).narrow(0, 128, 128).all().int64_value(&[]) == 1, "{bad} {rule:?}");
             assert_eq!(is_bad.sum(Kind::Int64).int64_value(&[]), 128, "{bad} {rule:?}");
@@ -178,6 +181,8 @@ fn swiglu_and_its_gradient_are_those_of_the_twin() {
             let act = swiglu(&both).expect("a product");
             assert_eq!(list(&act), list(&again));
             close("SwiGLU", &act, &want, tolerance);
+            let sequences = swiglu(&both.view([1, r, 2 * n])).expect("a product of sequences");
+            assert_eq!((sequences.size(), list(&sequences)), (vec![1, r, n], list(&act)));
             close("gradient", &dboth, &leaf.grad(), 4.0 * tolerance);
             let (unaligned, _) = swiglu_backward(&shifted(&both), &dact).expect("gradients");
             assert_eq!(list(&unaligned), list(&dboth));

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::audit;
 use super::counters::{Which, count};
-use super::product::product;
+use super::product::{product, product_in};
 use super::quantise::{Quantised, ScaleRule, Scaling, quantise, quantise_gradient};
 use crate::{Differentiable, Forward, NodeError, TorchError, apply};
 
@@ -26,12 +26,19 @@ struct Linear {
     kind: Kind,
 }
 
+impl Linear {
+    /// An audit sees products before they are rounded.
+    fn kind_of_products(&self) -> Kind {
+        if audit::is_on() { Kind::Float } else { self.kind }
+    }
+}
+
 impl Differentiable for Linear {
     fn forward(&self, inputs: &[Tensor]) -> Result<Forward, NodeError> {
         let [x, weight] = inputs else { return Err("a linear layer has an input and a weight".into()) };
         let codes = [quantise(x, Scaling::Tiles, self.rule), quantise(weight, Scaling::Blocks, self.rule)];
         count(Which::Forward);
-        let y = product(&codes[0], &codes[1]);
+        let y = product_in(&codes[0], &codes[1], self.kind_of_products());
         let mut kept = Vec::new();
         if audit::is_on() {
             audit::note(Which::Forward, weight, &y, codes.each_ref(), [x, weight]);
@@ -55,7 +62,7 @@ impl Differentiable for Linear {
             quantise(&x, Scaling::Upright, self.rule).transposed(),
         ];
         count(Which::InputGradient);
-        let dx = product(&of_input[0], &of_input[1]);
+        let dx = product_in(&of_input[0], &of_input[1], self.kind_of_products());
         count(Which::WeightGradient);
         let dw = product(&of_weight[0], &of_weight[1]);
         if let [x, weight] = kept {

@@ -8,11 +8,15 @@ mod audit;
 mod counters;
 mod linear;
 mod on_cpu;
+mod on_hopper;
 mod product;
 mod quantise;
 
 pub use audit::{Audited, audited};
 pub use counters::{ProductCounts, Which, product_counts};
 pub use linear::linear;
+pub use on_hopper::prepare_products;
 pub use product::{product, product_by_blocks};
 pub use quantise::{ALONG, Quantised, ScaleRule, Scaling, quantise, quantise_gradient, step_by_step};
+#[cfg(test)]
+pub(crate) use quantise::{LEAST, LEAST_GRADIENT};

@@ -2,16 +2,32 @@
 
 use tch::{Kind, Tensor};
 
+use super::on_hopper;
 use super::quantise::{ALONG, Quantised, Scaling};
 
-/// a bᵀ in FP32: `[m, k]` times `[n, k]` gives `[m, n]`. A code times a scale is an FP32 number up to its last place, and
-/// within 128 columns all terms of a result share both scales; so one FP32 product of the numbers is the product of the
-/// codes, scaled by blocks, but for the order of roundings ([`product_by_blocks`] has the published order).
+/// a bᵀ in FP32: `[m, k]` times `[n, k]` gives `[m, n]`. By a card's own eight-bit products where it is prepared for them
+/// ([`super::prepare_products`]); elsewhere by the numbers of the codes, in FP32. A code times a scale is an FP32 number up
+/// to its last place, and within 128 columns all terms of a result share both scales; so one FP32 product of the numbers is
+/// the product of the codes, scaled by blocks, but for the order of roundings ([`product_by_blocks`] has the published
+/// order).
 ///
 /// # Panics
-/// When the matrices have different numbers of columns.
+/// When the matrices have different numbers of columns, or LibTorch refuses.
 pub fn product(a: &Quantised, b: &Quantised) -> Tensor {
+    product_in(a, b, Kind::Float)
+}
+
+/// Likewise, rounded to `kind`.
+pub(super) fn product_in(a: &Quantised, b: &Quantised, kind: Kind) -> Tensor {
     assert_eq!(a.codes.size()[1], b.codes.size()[1], "columns of both factors");
+    match on_hopper::product(a, b, kind) {
+        Some(product) => product.unwrap_or_else(|error| panic!("{error}")),
+        None => by_numbers(a, b).to_kind(kind),
+    }
+}
+
+/// a bᵀ by the numbers of the codes, in FP32.
+pub(super) fn by_numbers(a: &Quantised, b: &Quantised) -> Tensor {
     a.dequantise().matmul(&b.dequantise().tr())
 }
 

@@ -10,9 +10,9 @@ pub const ALONG: i64 = 128;
 /// The greatest E4M3 number.
 const MAX: f64 = 448.0;
 /// No scale of activations and weights is made for less than this (the released kernels' rule), so that zeros have one.
-const LEAST: f64 = 1e-4;
+pub(crate) const LEAST: f64 = 1e-4;
 /// Likewise of gradients, which may well be that small: 2⁻¹⁰⁰, whose scale is still a normal single.
-const LEAST_GRADIENT: f64 = 1.0 / (1_u128 << 100) as f64;
+pub(crate) const LEAST_GRADIENT: f64 = 1.0 / (1_u128 << 100) as f64;
 
 /// How a scale follows from the greatest element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn quantise(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantised {
 /// the scales of [`quantise`] it would be lost.
 ///
 /// # Panics
-/// When LibTorch refuses.
+/// When LibTorch or CUDA refuses.
 pub fn quantise_gradient(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quantised {
     with_least(x, scaling, rule, LEAST_GRADIENT)
 }
@@ -69,10 +69,7 @@ pub fn quantise_gradient(x: &Tensor, scaling: Scaling, rule: ScaleRule) -> Quant
 fn with_least(x: &Tensor, scaling: Scaling, rule: ScaleRule, least: f64) -> Quantised {
     match x.device() {
         Device::Cpu => on_cpu::quantise(x, scaling, rule, least),
-        // There is no kernel for upright tiles, or for smaller scales.
-        _ if cuda::takes(x) && scaling != Scaling::Upright && least == LEAST => {
-            cuda::quantise(x, scaling, rule).unwrap_or_else(|error| panic!("{error}"))
-        }
+        _ if cuda::takes(x) => cuda::quantise(x, scaling, rule, least).unwrap_or_else(|error| panic!("{error}")),
         _ => in_steps(x, scaling, rule, least),
     }
 }
@@ -139,7 +136,8 @@ impl Quantised {
 
 impl ScaleRule {
     fn scales(self, greatest: &Tensor, least: f64) -> Tensor {
-        let exact = greatest.clamp_min(least) / MAX;
+        // By a tensor: on a card LibTorch divides by a number as it multiplies by its inverse.
+        let exact = greatest.clamp_min(least) / Tensor::full([1], MAX, (Kind::Float, greatest.device()));
         match self {
             Self::Exact => exact,
             Self::PowerOfTwo => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ds_data::{TokenFolder, TokenizerChoice, prepare};
-use ds_kernels::fp8::ScaleRule;
+use ds_kernels::fp8::{self, ScaleRule};
 use ds_model::{Precision, Products, StageModel, StagePart};
 use ds_plan::spec::{BalancePolicy, ComputeType, PrecisionSpec, Recompute, ScaleType, TokenizerSpec};
 use ds_plan::{GroupKind, JobPlan, RankPlan};
@@ -105,7 +105,14 @@ pub(crate) fn stage_model(plan: &JobPlan, rank: &RankPlan, device: Device) -> Re
         experts: rank.experts.clone(),
     };
     let spec = plan.spec();
-    let mut model = StageModel::new(&spec.model, part, device, precision(&spec.precision), spec.seed)?;
+    let precision = precision(&spec.precision);
+    if let (Products::Fp8(_), Device::Cuda(index)) = (precision.products, device) {
+        match fp8::prepare_products(index) {
+            Ok(()) => tracing::info!("cuda:{index}: FP8 products by the card"),
+            Err(error) => tracing::warn!("cuda:{index}: FP32 products of FP8 numbers: {error}"),
+        }
+    }
+    let mut model = StageModel::new(&spec.model, part, device, precision, spec.seed)?;
     if spec.balance.policy == BalancePolicy::Forced {
         model.take_turns();
     }
