@@ -226,7 +226,9 @@ fn tensor_ranks_that_talk_more_slowly_lengthen_a_step_under_every_schedule() {
     let (network, base) = deepseek_v3();
     // As many layers as divide: otherwise the stages are cut elsewhere when layers cost more.
     let network = Network { layers: 64, mtp_depth: 0, ..network };
-    for schedule in [ScheduleKind::OneFOneB, ScheduleKind::ZbH1, ScheduleKind::DualPipe, ScheduleKind::DualPipeV] {
+    for schedule in
+        [ScheduleKind::OneFOneB, ScheduleKind::ZbH1, ScheduleKind::ZbV, ScheduleKind::DualPipe, ScheduleKind::DualPipeV]
+    {
         let layout = Layout { schedule, tensor: 2, sequence_parallel: true, data: 64, ..base.clone() };
         let seconds = |machine| estimate(machine, &network, &layout).seconds_without(&["data"]);
         assert!(seconds(&slow) > seconds(&fast), "{schedule}: {} {}", seconds(&slow), seconds(&fast));

@@ -1,7 +1,7 @@
 //! Laws of reports: text, page and JSON say the same, and the parts of a step add up to it.
 #![expect(clippy::unwrap_used, reason = "a test may end where it stands; helpers of tests are tests too")]
 
-use ds_forecast::estimate::{Slowdown, dispatch_loads, dual_pipe_timeline, slowdown};
+use ds_forecast::estimate::{Slowdown, dispatch_loads, played_timeline, slowdown};
 use ds_forecast::hardware::{PRESETS, hardware};
 use ds_forecast::page::html;
 use ds_forecast::report::{Outlook, load_picture, outlook, page, schedule_picture, search_json, search_text};
@@ -79,7 +79,10 @@ fn every_schedule_has_a_picture() {
         (ScheduleKind::OneFOneB, 1),
         (ScheduleKind::GPipe, 1),
         (ScheduleKind::Interleaved, 2),
+        (ScheduleKind::InterleavedZb, 2),
+        (ScheduleKind::LoopedBfs, 2),
         (ScheduleKind::ZbH1, 1),
+        (ScheduleKind::ZbV, 1),
         (ScheduleKind::DualPipe, 1),
         (ScheduleKind::DualPipeV, 1),
     ] {
@@ -114,7 +117,7 @@ fn the_picture_of_a_schedule_ends_when_its_step_does() {
     let plan = JobPlan::new(base).unwrap();
     let of = forecast(&plan, "H800");
     let (network, layout) = (Network::from(&plan.spec().model), Layout::of(&plan));
-    let played = dual_pipe_timeline(&hardware("H800").unwrap(), &network, &layout).unwrap();
+    let played = played_timeline(&hardware("H800").unwrap(), &network, &layout).unwrap();
     let ends = ["data", "copies", "optimizer", "gather", "fixed"];
     let pipeline: f64 = of.step.parts.iter().filter(|p| !ends.contains(&p.name)).map(|p| p.seconds).sum();
     assert!((played.end() as f64 * 1e-9 / pipeline - 1.0).abs() < 1e-3, "{} {pipeline}", played.end());

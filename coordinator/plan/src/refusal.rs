@@ -1,7 +1,7 @@
 //! What a plan refuses. The spec's reader finds the same faults earlier, all at once and with their lines; this is the
 //! last door, for specs that were built or changed in memory.
 
-use crate::schedule::{ImpossibleSchedule, Schedule};
+use crate::schedule::{ImpossibleSchedule, Schedule, fits_virtual};
 use crate::spec::JobSpec;
 
 /// Why a spec has no plan.
@@ -132,6 +132,7 @@ pub(crate) fn refuse(spec: &JobSpec) -> Result<Schedule, PlanError> {
         .map(|n| batch / n)
         .filter(|&n| n > 0)
         .ok_or(PlanError::BatchDoesNotDivide { batch, data, microbatch })?;
+    fits_virtual(parallel.schedule, parallel.virtual_stages)?;
     let schedule = Schedule::new(parallel.schedule, pipeline, parallel.virtual_stages, n_microbatches)?;
     let n_stages = schedule.placement.n_stages();
     if n_stages > n_layers {

@@ -4,15 +4,18 @@ use std::collections::HashMap;
 
 use ds_plan::schedule::{
     Action, Microbatch, Pass, Payload, Piece, Placement, Schedule, StageId, deadlock, peak_activations, peak_live,
-    timeline, transfers,
+    sends_ahead, timeline, transfers,
 };
 use ds_plan::spec::ScheduleKind;
 
-const KINDS: [ScheduleKind; 6] = [
+const KINDS: [ScheduleKind; 9] = [
     ScheduleKind::OneFOneB,
     ScheduleKind::GPipe,
     ScheduleKind::Interleaved,
+    ScheduleKind::InterleavedZb,
+    ScheduleKind::LoopedBfs,
     ScheduleKind::ZbH1,
+    ScheduleKind::ZbV,
     ScheduleKind::DualPipe,
     ScheduleKind::DualPipeV,
 ];
@@ -113,10 +116,33 @@ fn messages_of_a_link_are_taken_in_the_order_in_which_they_are_sent() {
     }
 }
 
+/// Microbatches of a round of the interleaved schedules.
+fn n_each(schedule: &Schedule) -> u32 {
+    schedule.n_microbatches / (schedule.n_microbatches / n_pipeline(schedule)).max(1)
+}
+
+/// Stages of a coordinate.
+fn n_virtual(schedule: &Schedule) -> u32 {
+    schedule.placement.n_stages() / n_pipeline(schedule)
+}
+
 #[test]
-fn no_schedule_is_stuck_when_one_send_a_link_may_wait_for_its_receiver() {
+fn no_schedule_is_stuck_when_a_link_holds_the_sends_of_one_microbatch_or_of_what_a_round_has_over_the_pipeline() {
     for schedule in small_schedules() {
-        assert_eq!(deadlock(&schedule.actions, schedule.placement, 1), None, "{}", name(&schedule));
+        let (p, each, m) = (n_pipeline(&schedule), n_each(&schedule), schedule.n_microbatches);
+        let most = match schedule.kind {
+            ScheduleKind::Interleaved => (each + 1).saturating_sub(p).max(1),
+            // Input gradients come back as fast as forwards go out, half a warm-up earlier.
+            ScheduleKind::InterleavedZb => (each + 1).saturating_sub(p.div_ceil(2)).min(m).max(1),
+            // All microbatches go through a stage before the coordinate takes any for the next.
+            ScheduleKind::LoopedBfs => m.div_ceil(p).max(1),
+            _ => 1,
+        };
+        let needed = sends_ahead(&schedule.actions, schedule.placement).expect("it can go on with enough of them");
+        assert!(needed <= most as usize, "{}: {needed} of {most}", name(&schedule));
+        for fewer in 0..needed {
+            assert!(deadlock(&schedule.actions, schedule.placement, fewer).is_some(), "{}", name(&schedule));
+        }
     }
 }
 
@@ -174,9 +200,34 @@ fn every_stage_of_zb_h1_holds_as_much_as_the_first_of_1f1b() {
 #[test]
 fn interleaving_holds_its_warm_up_and_one_more() {
     holds(ScheduleKind::Interleaved, |schedule, pipeline| {
-        let (p, total) = (n_pipeline(schedule), schedule.placement.n_stages() / n_pipeline(schedule));
-        ((total - 1) * p + 2 * (p - 1 - pipeline) + 1).min(total * schedule.n_microbatches)
+        let (p, each, v) = (n_pipeline(schedule), n_each(schedule), n_virtual(schedule));
+        ((v - 1) * each + 2 * (p - 1 - pipeline) + 1).min(v * schedule.n_microbatches)
     });
+}
+
+#[test]
+fn every_coordinate_of_the_interleaved_zero_bubble_holds_as_much_as_the_first_warms_up_with_and_one_more() {
+    holds(ScheduleKind::InterleavedZb, |schedule, _| {
+        let (p, each, v) = (n_pipeline(schedule), n_each(schedule), n_virtual(schedule));
+        ((v - 1) * each + p).min(v * schedule.n_microbatches)
+    });
+}
+
+#[test]
+fn breadth_first_holds_everything() {
+    holds(ScheduleKind::LoopedBfs, |schedule, _| n_virtual(schedule) * schedule.n_microbatches);
+}
+
+#[test]
+fn zb_v_holds_as_much_as_the_first_stage_of_1f1b_which_is_two_of_its_stages() {
+    for schedule in small_of(ScheduleKind::ZbV) {
+        let (p, m) = (u64::from(n_pipeline(&schedule)), u64::from(schedule.n_microbatches));
+        for (pipeline, own) in coordinates(&schedule) {
+            let peak = peak_activations(own, |_| 1);
+            assert!(peak <= (2 * p).min(2 * m), "{} at {pipeline}: {peak}", name(&schedule));
+            assert!(peak == 2 * p || m < 2 * p - 1, "{} at {pipeline}: {peak}", name(&schedule));
+        }
+    }
 }
 
 #[test]
@@ -222,7 +273,9 @@ fn the_bubble_of_1f1b_and_gpipe_is_one_forward_and_backward_of_every_other_stage
 
 #[test]
 fn the_bubble_of_interleaving_is_that_of_1f1b_with_its_short_stages() {
-    bubbles(ScheduleKind::Interleaved, |p, (forward, input, weight)| (p - 1) * (forward + input + weight));
+    for kind in [ScheduleKind::Interleaved, ScheduleKind::LoopedBfs] {
+        bubbles(kind, |p, (forward, input, weight)| (p - 1) * (forward + input + weight));
+    }
 }
 
 #[test]
@@ -250,6 +303,29 @@ fn bubbles_of_equal_halves(kind: ScheduleKind, bubble: impl Fn(u64, (u64, u64, u
             let expected = bubble(u64::from(n_pipeline(&schedule)), costs);
             for pipeline in 0..n_pipeline(&schedule) {
                 assert_eq!(played.idle(pipeline), expected, "{} {costs:?} at {pipeline}", name(&schedule));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_interleaved_zero_bubble_leaves_that_of_zb_h1_with_its_short_stages() {
+    bubbles(ScheduleKind::InterleavedZb, |p, (forward, input, weight)| (p - 1) * (forward + input - weight));
+}
+
+#[test]
+fn zb_v_is_idle_only_before_its_first_action_and_after_its_last_when_all_passes_cost_the_same() {
+    // Fewer microbatches do not fill it.
+    let is_full = |schedule: &Schedule| schedule.n_microbatches >= 2 * n_pipeline(schedule) - 1;
+    for schedule in small_of(ScheduleKind::ZbV).filter(is_full) {
+        let p = n_pipeline(&schedule);
+        for unit in [1, 2, 5] {
+            let played = timeline(&schedule.actions, schedule.placement, cost(unit, unit, unit)).expect("no deadlock");
+            for (pipeline, row) in (0..).zip(&played.rows) {
+                let message = format!("{} {unit} at {pipeline}", name(&schedule));
+                assert_eq!(row[0].start, u64::from(pipeline) * unit, "{message}");
+                assert_eq!(played.idle(pipeline), u64::from(p - 1) * unit, "{message}");
+                assert!(row.is_sorted_by(|a, b| a.end == b.start), "{message}");
             }
         }
     }

@@ -77,9 +77,59 @@ fn the_order_of_interleaved_1f1b_is_that_of_torch() {
             (4, 8, include_str!("golden/torch_interleaved_pp4_v2_m8.txt")),
             (4, 12, include_str!("golden/torch_interleaved_pp4_v2_m12.txt")),
             (8, 16, include_str!("golden/torch_interleaved_pp8_v2_m16.txt")),
+            // Rounds of other sizes than the pipeline's.
+            (3, 8, include_str!("golden/torch_interleaved_pp3_v2_m8.txt")),
+            (4, 3, include_str!("golden/torch_interleaved_pp4_v2_m3.txt")),
         ],
     );
     same(ScheduleKind::Interleaved, 3, &[(4, 8, include_str!("golden/torch_interleaved_pp4_v3_m8.txt"))]);
+}
+
+#[test]
+fn the_order_of_the_interleaved_zero_bubble_is_that_of_torch() {
+    same(
+        ScheduleKind::InterleavedZb,
+        2,
+        &[
+            (2, 4, include_str!("golden/torch_interleaved_zb_pp2_v2_m4.txt")),
+            (4, 8, include_str!("golden/torch_interleaved_zb_pp4_v2_m8.txt")),
+            (4, 12, include_str!("golden/torch_interleaved_zb_pp4_v2_m12.txt")),
+            (8, 16, include_str!("golden/torch_interleaved_zb_pp8_v2_m16.txt")),
+            (3, 8, include_str!("golden/torch_interleaved_zb_pp3_v2_m8.txt")),
+        ],
+    );
+    same(ScheduleKind::InterleavedZb, 3, &[(4, 8, include_str!("golden/torch_interleaved_zb_pp4_v3_m8.txt"))]);
+}
+
+#[test]
+fn the_order_of_looped_breadth_first_is_that_of_torch() {
+    same(
+        ScheduleKind::LoopedBfs,
+        2,
+        &[
+            (2, 4, include_str!("golden/torch_looped_bfs_pp2_v2_m4.txt")),
+            (4, 8, include_str!("golden/torch_looped_bfs_pp4_v2_m8.txt")),
+            (4, 12, include_str!("golden/torch_looped_bfs_pp4_v2_m12.txt")),
+            (8, 16, include_str!("golden/torch_looped_bfs_pp8_v2_m16.txt")),
+            (3, 2, include_str!("golden/torch_looped_bfs_pp3_v2_m2.txt")),
+        ],
+    );
+    same(ScheduleKind::LoopedBfs, 3, &[(4, 8, include_str!("golden/torch_looped_bfs_pp4_v3_m8.txt"))]);
+}
+
+#[test]
+fn the_order_of_zb_v_is_that_of_torch() {
+    same(
+        ScheduleKind::ZbV,
+        1,
+        &[
+            (2, 4, include_str!("golden/torch_zb_v_pp2_v2_m4.txt")),
+            (4, 8, include_str!("golden/torch_zb_v_pp4_v2_m8.txt")),
+            (4, 12, include_str!("golden/torch_zb_v_pp4_v2_m12.txt")),
+            (8, 16, include_str!("golden/torch_zb_v_pp8_v2_m16.txt")),
+            (4, 3, include_str!("golden/torch_zb_v_pp4_v2_m3.txt")),
+        ],
+    );
 }
 
 #[test]

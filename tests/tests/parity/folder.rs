@@ -64,7 +64,16 @@ impl Folder {
         let files = entries.filter(|entry| entry.path().is_file());
         files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
+
+    /// Names of its files but READMEs, manifests and those that are named.
+    pub(crate) fn others(&self, named: &[&str]) -> BTreeSet<String> {
+        let is_other = |file: &String| !ABOUT.contains(&file.as_str()) && !named.contains(&file.as_str());
+        self.files().into_iter().filter(is_other).collect()
+    }
 }
+
+/// Files that say what the others are.
+const ABOUT: [&str; 2] = ["README.md", "MANIFEST.json"];
 
 /// Every folder at or below `root` that holds other files than a README and a manifest, in order of names.
 pub(crate) fn leaves(root: &Path) -> Vec<Folder> {
@@ -77,7 +86,7 @@ pub(crate) fn leaves(root: &Path) -> Vec<Folder> {
 fn collect(root: &Path, path: &Path, found: &mut Vec<Folder>) {
     let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
     let folder = Folder { name, path: path.to_owned() };
-    if folder.files().iter().any(|file| file != "README.md" && file != "MANIFEST.json") {
+    if !folder.others(&[]).is_empty() {
         found.push(folder);
     }
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {

@@ -5,12 +5,15 @@
 
 mod compare;
 mod deepseek_v3;
+mod dual_pipe;
 mod folder;
 mod fp8;
 mod gate;
 mod loss_free;
+mod orders;
 mod rope;
 mod tokenizer;
+mod torch_pipelining;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -35,14 +38,19 @@ impl Check {
 /// The checks of a folder.
 type Checks = fn(&Folder) -> Vec<Check>;
 
-/// What can be compared: the file that marks a folder of the kind, and its checks.
-const KINDS: &[(&str, Checks)] = &[
-    ("forward.safetensors", deepseek_v3::checks),
-    ("fp8.json", fp8::checks),
-    ("gate.json", gate::checks),
-    ("lfb.json", loss_free::checks),
-    ("yarn.json", rope::checks),
-    ("tokenizer.json", tokenizer::checks),
+/// Whether a file of that name marks a folder of a kind.
+type Marks = fn(&str) -> bool;
+
+/// What can be compared: what marks a folder of the kind, and its checks.
+const KINDS: &[(Marks, Checks)] = &[
+    (|file| file == "forward.safetensors", deepseek_v3::checks),
+    (|file| file == "fp8.json", fp8::checks),
+    (|file| file == "gate.json", gate::checks),
+    (|file| file == "lfb.json", loss_free::checks),
+    (|file| file == "yarn.json", rope::checks),
+    (|file| file == "tokenizer.json", tokenizer::checks),
+    (dual_pipe::holds, dual_pipe::checks),
+    (torch_pipelining::holds, torch_pipelining::checks),
 ];
 
 fn main() -> ExitCode {
@@ -61,7 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn trials(folder: &Folder) -> Vec<Trial> {
-    let Some((_, checks)) = KINDS.iter().find(|(marker, _)| folder.has(marker)) else {
+    let Some((_, checks)) = KINDS.iter().find(|(marks, _)| folder.files().iter().any(|file| marks(file))) else {
         let refused = || Err("nothing compares folders of this kind yet".into());
         return vec![
             Trial::test(format!("{} (kind not implemented yet)", folder.name), refused).with_ignored_flag(true),

@@ -2,10 +2,10 @@
 //! pipeline's bubble, the reduction of gradients, the optimizer. Every part of the sum has a name.
 
 mod collective;
-mod dual_pipe;
 mod measured;
 mod on_fabric;
 mod optimizer;
+mod played;
 mod roofline;
 mod stage;
 mod stage_work;
@@ -13,11 +13,10 @@ mod step;
 mod term;
 
 pub use collective::{ExchangeAlone, exchange_alone, ring_seconds, seconds_of, spans_nodes};
-pub(crate) use dual_pipe::busiest;
-pub use dual_pipe::dual_pipe_timeline;
-pub use dual_pipe::pair_seconds;
 pub use measured::{Measured, calibrated};
 pub use on_fabric::{OnFabricError, Slowdown, dispatch_loads, slowdown};
+pub(crate) use played::busiest;
+pub use played::{pair_seconds, played_timeline};
 pub use roofline::{launch_seconds, seconds};
 pub(crate) use stage::layer_blocks;
 pub use stage::{RankTime, StageTime, rank_times, stage_times};

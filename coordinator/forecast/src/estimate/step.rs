@@ -3,8 +3,8 @@
 use ds_plan::spec::ScheduleKind;
 use serde::Serialize;
 
-use super::dual_pipe::dual_pipe;
 use super::optimizer::{held, reduce_seconds, update_seconds};
+use super::played::played;
 use super::stage::{RankTime, StageTime, rank_times};
 use super::term::{Term, Terms};
 use crate::hardware::Hardware;
@@ -96,8 +96,8 @@ pub fn estimate(hardware: &Hardware, network: &Network, layout: &Layout) -> Step
 
 /// The step of a network under a layout, without the terms that are left out.
 pub fn estimate_with(hardware: &Hardware, network: &Network, layout: &Layout, terms: Terms) -> StepEstimate {
-    let overlaps = layout.pipeline > 1;
-    let parts = overlaps.then(|| dual_pipe(hardware, network, layout, terms)).flatten();
+    let is_pipeline = layout.pipeline > 1;
+    let parts = is_pipeline.then(|| played(hardware, network, layout, terms)).flatten();
     whole(hardware, network, layout, parts.unwrap_or_else(|| in_turn(hardware, network, layout, terms)))
 }
 
@@ -183,10 +183,14 @@ fn bubble_seconds(layout: &Layout, ranks: &[RankTime]) -> f64 {
     let all_but_one = total - slowest;
     let weight = mean(ranks).weight;
     match layout.schedule {
-        ScheduleKind::OneFOneB | ScheduleKind::Interleaved | ScheduleKind::GPipe => {
+        ScheduleKind::OneFOneB | ScheduleKind::Interleaved | ScheduleKind::GPipe | ScheduleKind::LoopedBfs => {
             all_but_one / f64::from(layout.virtual_stages)
         }
-        ScheduleKind::ZbH1 => (all_but_one - 2.0 * (p - 1.0) * weight).max(0.0),
+        ScheduleKind::ZbH1 | ScheduleKind::InterleavedZb => {
+            (all_but_one - 2.0 * (p - 1.0) * weight).max(0.0) / f64::from(layout.virtual_stages)
+        }
+        // One forward of a stage, of which a rank holds two, where passes cost the same.
+        ScheduleKind::ZbV => all_but_one / 6.0,
         ScheduleKind::DualPipe | ScheduleKind::DualPipeV => {
             let each = all_but_one / (p - 1.0);
             // F&B is F + B, and B is the backward with W in it: two thirds of the whole without recomputation.

@@ -6,7 +6,7 @@ use ds_topology::fabric::Fabric;
 use ds_topology::flow::LinkId;
 
 use super::outlook::Outlook;
-use crate::estimate::{RankTime, dual_pipe_timeline, stage_times};
+use crate::estimate::{RankTime, played_timeline, stage_times};
 use crate::hardware::Hardware;
 use crate::picture::{Bars, Heat, Picture, Row, Unit, bars, heat, schedule, schedule_rows};
 use crate::workload::{Layout, Network};
@@ -64,7 +64,7 @@ pub fn parts_picture(outlook: &Outlook) -> Picture {
 /// The schedule played with the estimated time of every pass; none when it cannot be played.
 pub fn schedule_picture(plan: &JobPlan, hardware: &Hardware) -> Option<Picture> {
     let (network, layout) = (Network::from(&plan.spec().model), Layout::of(plan));
-    let played = match dual_pipe_timeline(hardware, &network, &layout) {
+    let played = match played_timeline(hardware, &network, &layout) {
         Some(played) => played,
         None => {
             let stages = stage_times(hardware, &network, &layout, plan.stages().len());

@@ -202,12 +202,15 @@ mod tests {
         let text = |schedule| {
             let mut job = spec("tiny", 2, 1, 1);
             job.parallel.schedule = schedule;
-            job.parallel.virtual_stages = if schedule == ScheduleKind::Interleaved { 2 } else { 1 };
+            job.parallel.virtual_stages = if schedule.is_looped() { 2 } else { 1 };
             report(&JobPlan::new(job).unwrap(), 60).to_string()
         };
         for (schedule, parts) in [
             (ScheduleKind::GPipe, &["schedule gpipe, 8", "  0  F0 F1 F2 F3 F4 F5 F6 F7 .  .  .  B0---"][..]),
             (ScheduleKind::Interleaved, &["schedule interleaved", "; .1 is a rank's second stage", "F0.1"]),
+            (ScheduleKind::InterleavedZb, &["schedule interleaved_zb", "; .1 is a rank's second stage", "I0.1 W0.1"]),
+            (ScheduleKind::LoopedBfs, &["schedule looped_bfs", "; .1 is a rank's second stage", "F7-- F0.1 F1.1"]),
+            (ScheduleKind::ZbV, &["schedule zb_v", "; .1 is a rank's second stage", "F0.1 I0.1 W0.1"]),
             (ScheduleKind::ZbH1, &["schedule zb_h1", "I (input) and W (weight gradients)", "  0  F0 F1 .  I0 W0"]),
             (
                 ScheduleKind::DualPipe,

@@ -74,6 +74,12 @@ pub fn deadlock(actions: &[Vec<Action>], placement: Placement, in_flight: usize)
     })
 }
 
+/// The least number of sends that every link must be able to hold so that nobody is stuck; none when no number helps.
+pub fn sends_ahead(actions: &[Vec<Action>], placement: Placement) -> Option<usize> {
+    let most = actions.iter().map(Vec::len).max().unwrap_or(0);
+    (0..=most).find(|&in_flight| deadlock(actions, placement, in_flight).is_none())
+}
+
 /// The sends and receives of one coordinate, each with the place of its action. What passes between two stages of the
 /// same coordinate is not sent.
 fn program(pipeline: u32, own: &[Action], placement: Placement) -> Vec<(usize, Step)> {

@@ -8,9 +8,14 @@ mod dual_pipe;
 mod dual_pipe_v;
 mod gpipe;
 mod interleaved;
+mod interleaved_zb;
+mod looped_bfs;
 mod one_f_one_b;
+mod rounds;
+mod stream;
 mod two_ways;
 mod zb_h1;
+mod zb_v;
 
 mod deadlock;
 mod draw;
@@ -21,13 +26,15 @@ mod transfers;
 
 use serde::{Deserialize, Serialize};
 
-pub use deadlock::deadlock;
+pub use deadlock::{deadlock, sends_ahead};
 pub use draw::draw;
 pub use dual_pipe::dual_pipe;
 pub use dual_pipe_v::dual_pipe_v;
 pub use gpipe::gpipe;
 pub use interleaved::interleaved;
+pub use interleaved_zb::interleaved_zb;
 pub use live::{peak_activations, peak_live};
+pub use looped_bfs::looped_bfs;
 pub use of_kind::Schedule;
 pub use one_f_one_b::one_f_one_b;
 pub use placement::Placement;
@@ -36,6 +43,7 @@ pub(crate) use sizes::{fits_microbatches, fits_pipeline, fits_virtual};
 pub use timeline::{Span, Stuck, Timeline, timeline};
 pub use transfers::{Payload, Peer, Transfer, transfers};
 pub use zb_h1::zb_h1;
+pub use zb_v::zb_v;
 
 /// A run of layers, in the order of the model; stage 0 embeds, the last one scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,8 +1,9 @@
 //! The schedule of a whole pipeline by its kind: who holds what, and what everybody does.
 
-use super::sizes::{fits_microbatches, fits_pipeline, fits_virtual};
+use super::sizes::{fits_microbatches, fits_pipeline, may_be_virtual};
 use super::{
-    Action, ImpossibleSchedule, Placement, StageId, dual_pipe, dual_pipe_v, gpipe, interleaved, one_f_one_b, zb_h1,
+    Action, ImpossibleSchedule, Placement, StageId, dual_pipe, dual_pipe_v, gpipe, interleaved, interleaved_zb,
+    looped_bfs, one_f_one_b, zb_h1, zb_v,
 };
 use crate::spec::ScheduleKind;
 
@@ -20,7 +21,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of that kind; `n_virtual` is the stages of a coordinate under `Interleaved`, 1 otherwise.
+    /// The schedule of that kind; `n_virtual` is the stages of a coordinate where the kind is looped, 1 otherwise.
     ///
     /// # Errors
     /// When the kind has no schedule of that size.
@@ -35,20 +36,25 @@ impl Schedule {
     ) -> Result<Self, ImpossibleSchedule> {
         assert!(n_pipeline > 0 && n_virtual > 0 && n_microbatches > 0, "a schedule has coordinates and microbatches");
         fits_pipeline(kind, n_pipeline)?;
-        fits_virtual(kind, n_virtual)?;
+        may_be_virtual(kind, n_virtual)?;
         fits_microbatches(kind, n_pipeline, n_microbatches)?;
         let (p, m) = (n_pipeline, n_microbatches);
         let placement = match kind {
             ScheduleKind::OneFOneB | ScheduleKind::GPipe | ScheduleKind::ZbH1 => Placement::Straight { n_pipeline },
-            ScheduleKind::Interleaved => Placement::Looped { n_pipeline, n_virtual },
+            ScheduleKind::Interleaved | ScheduleKind::InterleavedZb | ScheduleKind::LoopedBfs => {
+                Placement::Looped { n_pipeline, n_virtual }
+            }
             ScheduleKind::DualPipe => Placement::BothWays { n_pipeline, n_microbatches },
-            ScheduleKind::DualPipeV => Placement::Folded { n_pipeline },
+            ScheduleKind::ZbV | ScheduleKind::DualPipeV => Placement::Folded { n_pipeline },
         };
         let of = |pipeline| match kind {
             ScheduleKind::OneFOneB => one_f_one_b(StageId(pipeline), p, m),
             ScheduleKind::GPipe => gpipe(StageId(pipeline), m),
             ScheduleKind::ZbH1 => zb_h1(StageId(pipeline), p, m),
             ScheduleKind::Interleaved => interleaved(pipeline, p, n_virtual, m),
+            ScheduleKind::InterleavedZb => interleaved_zb(pipeline, p, n_virtual, m),
+            ScheduleKind::LoopedBfs => looped_bfs(pipeline, p, n_virtual, m),
+            ScheduleKind::ZbV => zb_v(pipeline, p, m),
             ScheduleKind::DualPipe => dual_pipe(pipeline, p, m),
             ScheduleKind::DualPipeV => dual_pipe_v(pipeline, p, m),
         };

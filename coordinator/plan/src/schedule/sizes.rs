@@ -1,5 +1,6 @@
 //! The sizes that a schedule is made for.
 
+use super::rounds::n_rounds;
 use crate::spec::ScheduleKind;
 
 /// Why there is no such schedule: what it needs, and what it was given.
@@ -11,8 +12,11 @@ pub enum ImpossibleSchedule {
         /// Axis.
         pipeline: u32,
     },
-    /// Only one schedule has several short stages a coordinate.
-    #[error("parallel.virtual_stages {n_virtual} means nothing under {schedule}, only interleaved has any")]
+    /// Only looped schedules have several short stages a coordinate.
+    #[error(
+        "parallel.virtual_stages {n_virtual} means nothing under {schedule}, \
+         only interleaved, interleaved_zb and looped_bfs have any"
+    )]
     NoVirtualStages {
         /// Which.
         schedule: ScheduleKind,
@@ -20,8 +24,10 @@ pub enum ImpossibleSchedule {
         n_virtual: u32,
     },
     /// With one stage there is nothing to interleave.
-    #[error("parallel.virtual_stages is {n_virtual}, interleaved needs at least 2")]
+    #[error("parallel.virtual_stages is {n_virtual}, {schedule} needs at least 2")]
     TooFewVirtualStages {
+        /// Which.
+        schedule: ScheduleKind,
         /// Stages of a coordinate.
         n_virtual: u32,
     },
@@ -43,12 +49,16 @@ pub enum ImpossibleSchedule {
         /// Axis.
         pipeline: u32,
     },
-    /// Rounds are whole.
+    /// Rounds are equal.
     #[error(
-        "{n_microbatches} microbatches a step must be a multiple of parallel.pipeline {pipeline}, \
-         since interleaved takes as many a round"
+        "{n_microbatches} microbatches a step must be a multiple of {n_rounds}, since {schedule} takes them in as many \
+         equal rounds as they fill parallel.pipeline {pipeline}"
     )]
     UnevenRounds {
+        /// Which.
+        schedule: ScheduleKind,
+        /// Microbatches over coordinates, rounded down.
+        n_rounds: u32,
         /// Of a rank's step.
         n_microbatches: u32,
         /// Axis.
@@ -64,14 +74,20 @@ pub(crate) fn fits_pipeline(kind: ScheduleKind, n_pipeline: u32) -> Result<(), I
     Ok(())
 }
 
-/// Whether the schedule has so many stages a coordinate.
+/// Whether a job may ask the schedule for so many stages a coordinate: one would make nothing shorter.
 pub(crate) fn fits_virtual(kind: ScheduleKind, n_virtual: u32) -> Result<(), ImpossibleSchedule> {
-    match kind {
-        ScheduleKind::Interleaved if n_virtual < 2 => Err(ImpossibleSchedule::TooFewVirtualStages { n_virtual }),
-        ScheduleKind::Interleaved => Ok(()),
-        _ if n_virtual > 1 => Err(ImpossibleSchedule::NoVirtualStages { schedule: kind, n_virtual }),
-        _ => Ok(()),
+    if kind.is_looped() && n_virtual < 2 {
+        return Err(ImpossibleSchedule::TooFewVirtualStages { schedule: kind, n_virtual });
     }
+    may_be_virtual(kind, n_virtual)
+}
+
+/// Whether the schedule has so many stages a coordinate.
+pub(super) fn may_be_virtual(kind: ScheduleKind, n_virtual: u32) -> Result<(), ImpossibleSchedule> {
+    if !kind.is_looped() && n_virtual > 1 {
+        return Err(ImpossibleSchedule::NoVirtualStages { schedule: kind, n_virtual });
+    }
+    Ok(())
 }
 
 /// Whether the schedule is made for so many microbatches.
@@ -88,8 +104,12 @@ pub(crate) fn fits_microbatches(
         ScheduleKind::DualPipe | ScheduleKind::DualPipeV if n_microbatches < 2 * n_pipeline => {
             Err(ImpossibleSchedule::TooFewMicrobatches { schedule, n_microbatches, pipeline })
         }
-        ScheduleKind::Interleaved if !n_microbatches.is_multiple_of(n_pipeline) => {
-            Err(ImpossibleSchedule::UnevenRounds { n_microbatches, pipeline })
+        ScheduleKind::Interleaved | ScheduleKind::InterleavedZb => {
+            let n_rounds = n_rounds(n_pipeline, n_microbatches);
+            if !n_microbatches.is_multiple_of(n_rounds) {
+                return Err(ImpossibleSchedule::UnevenRounds { schedule, n_rounds, n_microbatches, pipeline });
+            }
+            Ok(())
         }
         _ => Ok(()),
     }

@@ -4,22 +4,13 @@
 
 use std::collections::VecDeque;
 
-use super::{Action, Microbatch, Pass, Piece, StageId};
-
-/// One of the two streams at a coordinate.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stream {
-    /// The stage that it passes.
-    pub(super) stage: StageId,
-    /// Its first microbatch.
-    pub(super) first: u32,
-}
+use super::stream::Stream;
+use super::{Action, Pass, Piece};
 
 /// The actions of the coordinate that is `depth` steps from the outer end of a fold of `n_fold`: `near` enters (or
 /// leaves) at that end, `far` comes from beyond the fold; each has `n_each` microbatches, at least 2 `n_fold`.
 pub(super) fn two_ways(depth: u32, n_fold: u32, n_each: u32, near: Stream, far: Stream) -> Vec<Action> {
-    let mut writer =
-        Writer { near: Side::new(near), far: Side::new(far), put_off: VecDeque::new(), actions: Vec::new() };
+    let mut writer = Writer { near, far, put_off: VecDeque::new(), actions: Vec::new() };
     let inner = n_fold - 1 - depth;
     for _ in 0..2 * inner {
         writer.forward(Way::Near);
@@ -69,36 +60,16 @@ enum Way {
     Far,
 }
 
-/// Where a stream stands.
-struct Side {
-    stream: Stream,
-    n_forward: u32,
-    n_backward: u32,
-}
-
-impl Side {
-    fn new(stream: Stream) -> Self {
-        Self { stream, n_forward: 0, n_backward: 0 }
-    }
-
-    fn next(&mut self, pass: Pass) -> Piece {
-        let n = if pass == Pass::Forward { &mut self.n_forward } else { &mut self.n_backward };
-        let microbatch = Microbatch(self.stream.first + *n);
-        *n += 1;
-        Piece { stage: self.stream.stage, microbatch, pass }
-    }
-}
-
 struct Writer {
-    near: Side,
-    far: Side,
+    near: Stream,
+    far: Stream,
     /// Weight gradients, first in first out.
     put_off: VecDeque<Piece>,
     actions: Vec<Action>,
 }
 
 impl Writer {
-    fn side(&mut self, way: Way) -> &mut Side {
+    fn stream(&mut self, way: Way) -> &mut Stream {
         match way {
             Way::Near => &mut self.near,
             Way::Far => &mut self.far,
@@ -106,7 +77,7 @@ impl Writer {
     }
 
     fn one(&mut self, way: Way, pass: Pass) -> Piece {
-        let piece = self.side(way).next(pass);
+        let piece = self.stream(way).next(pass);
         self.actions.push(Action::One(piece));
         piece
     }
@@ -130,8 +101,8 @@ impl Writer {
     }
 
     fn overlapped(&mut self, forward: Way, backward: Way) {
-        let forward = self.side(forward).next(Pass::Forward);
-        let backward = self.side(backward).next(Pass::Backward);
+        let forward = self.stream(forward).next(Pass::Forward);
+        let backward = self.stream(backward).next(Pass::Backward);
         self.actions.push(Action::Overlapped { forward, backward });
     }
 }

@@ -94,7 +94,7 @@ pub struct ParallelSpec {
     pub expert: u32,
     /// The order of microbatches in the pipeline.
     pub schedule: ScheduleKind,
-    /// Stages that each pipeline rank holds under the interleaved schedule; 1 under the others.
+    /// Stages that each pipeline rank holds under the looped schedules (`ScheduleKind::is_looped`); 1 under the others.
     pub virtual_stages: u32,
     /// What the ranks that hold the same weights divide among themselves (arXiv 1910.02054): 0 nothing, 1 the
     /// optimizer's state, 2 also gradients, 3 also weights.
@@ -123,12 +123,25 @@ pub enum ScheduleKind {
     GPipe,
     /// 1F1B with several short stages a rank.
     Interleaved,
+    /// Likewise, and weight gradients wait.
+    InterleavedZb,
+    /// Several short stages a rank, each for all microbatches before the next.
+    LoopedBfs,
     /// 1F1B whose weight gradients wait.
     ZbH1,
+    /// Microbatches go down the ranks and back up, and weight gradients wait.
+    ZbV,
     /// Microbatches enter at both ends.
     DualPipe,
     /// Microbatches go down the ranks and back up.
     DualPipeV,
+}
+
+impl ScheduleKind {
+    /// Whether a rank holds `parallel.virtual_stages` short stages, a whole pipeline apart.
+    pub fn is_looped(self) -> bool {
+        matches!(self, Self::Interleaved | Self::InterleavedZb | Self::LoopedBfs)
+    }
 }
 
 /// A stretch of training under one setting.

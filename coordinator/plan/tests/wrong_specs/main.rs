@@ -131,7 +131,9 @@ fn what_reads_can_be_planned() {
 fn what_reads_can_be_planned_under_every_schedule() {
     let keys = ["parallel.schedule", "parallel.virtual_stages", "parallel.pipeline", "train.0.batch"];
     sweep(&keys, |key| match key {
-        "parallel.schedule" => &["1f1b", "gpipe", "interleaved", "zb_h1", "dualpipe", "dualpipe_v"],
+        "parallel.schedule" => {
+            &["1f1b", "gpipe", "interleaved", "interleaved_zb", "looped_bfs", "zb_h1", "zb_v", "dualpipe", "dualpipe_v"]
+        }
         "parallel.virtual_stages" => &["1", "2", "3"],
         "parallel.pipeline" => &["1", "2", "3", "4"],
         _ => &["2", "4", "6", "8", "16", "18", "32"],

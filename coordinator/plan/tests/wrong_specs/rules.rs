@@ -140,15 +140,15 @@ pub(crate) const CASES: &[Case] = &[
         ],
     ),
     (
-        &[("expert: 2", "expert: 2\n  schedule: interleaved\n  virtual_stages: 2"), ("batch: 8", "batch: 6")],
+        &[("expert: 2", "expert: 2\n  schedule: interleaved\n  virtual_stages: 2"), ("batch: 8", "batch: 10")],
         &[
-            "job.yaml:14:13: parallel.schedule: interleaved does not fit: 3 microbatches a step must be a multiple of parallel.pipeline 2, since interleaved takes as many a round; a step has train[].batch 6 / parallel.data 2 / microbatch 1 of them",
+            "job.yaml:14:13: parallel.schedule: interleaved does not fit: 5 microbatches a step must be a multiple of 2, since interleaved takes them in as many equal rounds as they fill parallel.pipeline 2; a step has train[].batch 10 / parallel.data 2 / microbatch 1 of them",
         ],
     ),
     (
         &[("expert: 2", "expert: 2\n  schedule: zb_h1\n  virtual_stages: 2")],
         &[
-            "job.yaml:14:13: parallel.schedule: zb_h1 does not fit: parallel.virtual_stages 2 means nothing under zb_h1, only interleaved has any; leave parallel.virtual_stages out",
+            "job.yaml:14:13: parallel.schedule: zb_h1 does not fit: parallel.virtual_stages 2 means nothing under zb_h1, only interleaved, interleaved_zb and looped_bfs have any; leave parallel.virtual_stages out",
         ],
     ),
 ];

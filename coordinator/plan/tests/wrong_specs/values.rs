@@ -127,7 +127,7 @@ pub(crate) const CASES: &[Case] = &[
     (
         &[("expert: 2", "schedule: gpip")],
         &[
-            "job.yaml:13:13: parallel.schedule: gpip is not known here; did you mean gpipe? There are 1f1b, gpipe, interleaved, zb_h1, dualpipe and dualpipe_v",
+            "job.yaml:13:13: parallel.schedule: gpip is not known here; did you mean gpipe? There are 1f1b, gpipe, interleaved, interleaved_zb, looped_bfs, zb_h1, zb_v, dualpipe and dualpipe_v",
         ],
     ),
     (&[("name: base", "name: \"a\\nb\"")], &["job.yaml:3:7: name: \"a…\" has line breaks or control characters"]),

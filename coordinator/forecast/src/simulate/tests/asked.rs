@@ -66,7 +66,7 @@ fn a_fabric_goes_from_state_to_state() {
 #[test]
 fn every_schedule_of_a_plan_can_be_played() {
     let hardware = hardware("h800").expect("a machine");
-    for schedule in ["1f1b", "gpipe", "zb_h1", "dualpipe", "dualpipe_v"] {
+    for schedule in ["1f1b", "gpipe", "zb_h1", "zb_v", "dualpipe", "dualpipe_v"] {
         let plan = plan(&[("parallel.schedule", schedule)]);
         let mut routes = FabricRoutes::new(Fabric::parse(FABRIC).expect("a fabric"), Policy::Static);
         let step = PlannedStep::new(&plan, &hardware, &Skew::Uniform, 8).expect("a step");

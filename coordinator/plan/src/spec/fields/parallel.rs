@@ -30,7 +30,7 @@ pub(super) const FIELDS: &[Field] = &[
         "parallel.virtual_stages",
         whole(1, 1024),
         lens!(s, at => s.parallel.virtual_stages),
-        "Stages that each pipeline rank holds; more than 1 under schedule: interleaved only.",
+        "Stages that each pipeline rank holds; more than 1 under interleaved, interleaved_zb and looped_bfs only.",
     )
     .default("1"),
     field(

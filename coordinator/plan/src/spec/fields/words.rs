@@ -55,7 +55,10 @@ words!(SCHEDULES, ScheduleKind {
     OneFOneB = "1f1b": "One forward, one backward (arXiv 2104.04473).",
     GPipe = "gpipe": "All forwards, then all backwards (arXiv 1811.06965).",
     Interleaved = "interleaved": "1F1B with parallel.virtual_stages short stages a rank (arXiv 2104.04473).",
+    InterleavedZb = "interleaved_zb": "Likewise; weight gradients wait for the pipeline to drain (arXiv 2401.10241).",
+    LoopedBfs = "looped_bfs": "All microbatches through one of parallel.virtual_stages, then the next (arXiv 2211.05953).",
     ZbH1 = "zb_h1": "1F1B whose weight gradients wait for the pipeline to drain (arXiv 2401.10241).",
+    ZbV = "zb_v": "Down the ranks and back up; weight gradients wait for the drain (arXiv 2401.10241).",
     DualPipe = "dualpipe": "Microbatches enter at both ends; every stage is held twice (arXiv 2412.19437).",
     DualPipeV = "dualpipe_v": "DualPipe cut in half and folded: down the ranks and back up.",
 });

@@ -9,8 +9,8 @@ use crate::spec::{JobSpec, ScheduleKind};
 fn n_stages(spec: &JobSpec) -> u32 {
     let parallel = &spec.parallel;
     match parallel.schedule {
-        ScheduleKind::Interleaved => parallel.pipeline * parallel.virtual_stages,
-        ScheduleKind::DualPipeV => 2 * parallel.pipeline,
+        kind if kind.is_looped() => parallel.pipeline * parallel.virtual_stages,
+        ScheduleKind::ZbV | ScheduleKind::DualPipeV => 2 * parallel.pipeline,
         _ => parallel.pipeline,
     }
 }
@@ -20,7 +20,7 @@ pub(super) const RULES: &[Rule] = &[
         needs: &["parallel.schedule", "parallel.virtual_stages"],
         broken: |spec, _| {
             let wrong = fits_virtual(spec.parallel.schedule, spec.parallel.virtual_stages).err()?;
-            let hint = if spec.parallel.schedule == ScheduleKind::Interleaved {
+            let hint = if spec.parallel.schedule.is_looped() {
                 "write parallel.virtual_stages: 2, or more"
             } else {
                 "leave parallel.virtual_stages out"

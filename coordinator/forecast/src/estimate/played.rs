@@ -1,4 +1,5 @@
-//! A step under DualPipe and DualPipeV: the schedule's own actions are played, each with the time of its stage.
+//! A step under the schedules whose bubble depends on how passes and stages differ (DualPipe, DualPipeV, ZB-V, interleaved
+//! zero-bubble, looped breadth-first): the schedule's own actions are played, each with the time of its stage.
 
 use ds_plan::schedule::{Action, Microbatch, Pass, Piece, Schedule as Actions, StageId, Timeline, timeline};
 use ds_plan::spec::ScheduleKind;
@@ -15,7 +16,7 @@ use crate::workload::{Layout, Network};
 const NANOSECONDS: f64 = 1e9;
 
 /// The parts of a step; none where the schedule is another or does not exist in that size.
-pub(super) fn dual_pipe(hardware: &Hardware, network: &Network, layout: &Layout, terms: Terms) -> Option<Vec<Part>> {
+pub(super) fn played(hardware: &Hardware, network: &Network, layout: &Layout, terms: Terms) -> Option<Vec<Part>> {
     let actions = actions(layout)?;
     let n_stages = actions.placement.n_stages() as usize;
     let mut stages = stage_times(hardware, network, layout, n_stages);
@@ -63,7 +64,7 @@ pub(super) fn dual_pipe(hardware: &Hardware, network: &Network, layout: &Layout,
 
 /// The actions of a step in time, in nanoseconds, as its parts are taken from; none where the schedule is another or
 /// does not exist in that size.
-pub fn dual_pipe_timeline(hardware: &Hardware, network: &Network, layout: &Layout) -> Option<Timeline> {
+pub fn played_timeline(hardware: &Hardware, network: &Network, layout: &Layout) -> Option<Timeline> {
     let actions = actions(layout)?;
     let mut stages = stage_times(hardware, network, layout, actions.placement.n_stages() as usize);
     stages.iter_mut().for_each(|stage| skew(&mut stage.time, network, layout));
@@ -75,10 +76,12 @@ pub fn dual_pipe_timeline(hardware: &Hardware, network: &Network, layout: &Layou
 /// What every rank does; none where the schedule is another or does not exist in that size.
 fn actions(layout: &Layout) -> Option<Actions> {
     let kind = layout.schedule;
-    if !matches!(kind, ScheduleKind::DualPipe | ScheduleKind::DualPipeV) {
+    let has_formula =
+        matches!(kind, ScheduleKind::OneFOneB | ScheduleKind::GPipe | ScheduleKind::Interleaved | ScheduleKind::ZbH1);
+    if has_formula {
         return None;
     }
-    Actions::new(kind, layout.pipeline, 1, layout.n_microbatches).ok()
+    Actions::new(kind, layout.pipeline, layout.virtual_stages, layout.n_microbatches).ok()
 }
 
 /// Seconds of a forward and a backward of `n_layers` sparse layers that hide each other's exchange.
