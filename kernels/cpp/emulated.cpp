@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "../cuda/gate.cu"
+#include "../cuda/grouped.cu"
 #include "../cuda/permute.cu"
 #include "../cuda/quantise.cu"
 #include "../cuda/rms_norm.cu"
@@ -34,7 +35,8 @@ const std::map<std::string, Kernel> KERNELS = {
     ENTRIES(swiglu_back),    ENTRIES(spread),          ENTRIES(gather),
     ENTRIES(combine),        ENTRIES(combine_back),    ENTRY(count_choices),
     ENTRY(start_choices),    ENTRY(place_choices),     ENTRY(gate),
-    ENTRY(gate_back),
+    ENTRY(gate_back),        ENTRY(dequantise_tiles),  ENTRY(grouped_rows),
+    ENTRY(grouped_weights),
 };
 }  // namespace
 

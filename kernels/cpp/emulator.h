@@ -143,6 +143,7 @@ inline uint32_t __float_as_uint(float x) {
 inline float __expf(float x) { return std::exp(x); }
 inline float __fdividef(float x, float y) { return x / y; }
 inline int __popc(uint32_t bits) { return __builtin_popcount(bits); }
+using std::fmaf;
 using std::max;
 using std::min;
 

@@ -37,6 +37,23 @@ __device__ inline void narrow(float x, Bf16& out) {
 #endif
 }
 
+// The number of an E4M3 code.
+__device__ inline float number_of(u8 code) {
+#ifdef __CUDA_ARCH__
+  u32 halves;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(static_cast<u16>(code)));
+  float number;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(number) : "h"(static_cast<u16>(halves)));
+  return number;
+#else
+  u32 sign = static_cast<u32>(code & 0x80) << 24, magnitude = code & 0x7f;
+  if (magnitude == 0x7f) return __uint_as_float(sign | QUIET_NAN);
+  // Below 2⁻⁶ codes stand 2⁻⁹ apart.
+  float number = magnitude < 8 ? static_cast<float>(magnitude) / 512 : __uint_as_float((magnitude << 20) + (120u << 23));
+  return __uint_as_float(__float_as_uint(number) | sign);
+#endif
+}
+
 // 16 bytes of neighbours.
 template <class T>
 union Pack {

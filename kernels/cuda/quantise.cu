@@ -169,22 +169,37 @@ __device__ void quantise_blocks(const T* x, u8* codes, float* scales, i64 m, i64
   }
 }
 
-// x [m, k] → codes [k, m], scales [⌈m/128⌉, k]: tiles of the transpose. A square is turned round in shared memory, where a
-// row of codes has four bytes more than its 128, so that a warp's stores meet few banks twice.
+// Rows of x that are a tile upright: 128 of them, or those that a list has for it (first, row after the last, and a number that
+// is of no use here).
+struct Rows {
+  i64 first, end;
+  __device__ Rows(const int* spans, u32 tile, i64 m) {
+    first = spans ? spans[tile * 3] : static_cast<i64>(tile) * ALONG;
+    end = spans ? spans[tile * 3 + 1] : m;
+  }
+};
+
+// x [m, k] → codes [k, width], scales [tiles, k]: tiles of the transpose, whose rows are `width` wide: m, or whole tiles filled
+// up with zeros where a list has the tiles. A square is turned round in shared memory, where a row of codes has four bytes
+// more than its 128, so that a warp's stores meet few banks twice.
 template <class T, bool ALIGNED>
-__device__ void quantise_upright(const T* x, u8* codes, float* scales, i64 m, i64 k, Rule rule) {
+__device__ void quantise_upright(const T* x, u8* codes, float* scales, i64 m, i64 k, Rule rule, const int* spans,
+                                 i64 width) {
   constexpr int N = Pack<T>::N, PITCH = ALONG + 4;
   __shared__ u32 greatest[ALONG];
   __shared__ u32 turned[ALONG * PITCH / 4];
   u8* bytes = reinterpret_cast<u8*>(turned);
   Square<T> square(k);
+  u32 across = static_cast<u32>((k + ALONG - 1) / ALONG), tile = blockIdx.x / across;
+  Rows rows(spans, tile, m);
+  square.top += rows.first - static_cast<i64>(tile) * ALONG;
   Pack<T> held[Square<T>::PASSES];
   u32 mine[N] = {};
   if (threadIdx.x < ALONG) greatest[threadIdx.x] = 0;
 #pragma unroll
   for (int pass = 0; pass < Square<T>::PASSES; pass++) {
     i64 row = square.top + pass * Square<T>::STEP;
-    held[pass] = load<T, ALIGNED>(x + row * k, square.first, row < m ? k : 0);
+    held[pass] = load<T, ALIGNED>(x + row * k, square.first, row < rows.end ? k : 0);
 #pragma unroll
     for (int i = 0; i < N; i++) mine[i] = max(mine[i], __float_as_uint(wide(held[pass].of[i])) & MAGNITUDE);
   }
@@ -203,21 +218,20 @@ __device__ void quantise_upright(const T* x, u8* codes, float* scales, i64 m, i6
     }
   }
   __syncthreads();
-  u32 across = static_cast<u32>((k + ALONG - 1) / ALONG);
-  i64 top = static_cast<i64>(blockIdx.x / across) * ALONG, left = static_cast<i64>(blockIdx.x % across) * ALONG;
+  i64 top = static_cast<i64>(tile) * ALONG, left = static_cast<i64>(blockIdx.x % across) * ALONG;
   if (threadIdx.x < ALONG && left + threadIdx.x < k) {
-    scales[blockIdx.x / across * k + left + threadIdx.x] = scale_of(greatest[threadIdx.x], rule);
+    scales[tile * k + left + threadIdx.x] = scale_of(greatest[threadIdx.x], rule);
   }
   // A warp has a row of the transpose, a lane four codes of it.
   for (int line = threadIdx.x / 32; line < ALONG && left + line < k; line += THREADS / 32) {
     i64 first = top + threadIdx.x % 32 * 4;
     u32 word = turned[line * (PITCH / 4) + threadIdx.x % 32];
-    u8* to = codes + (left + line) * m + first;
-    if (m % 4 == 0) {
-      if (first < m) *reinterpret_cast<u32*>(to) = word;
+    u8* to = codes + (left + line) * width + first;
+    if (width % 4 == 0) {
+      if (first < width) *reinterpret_cast<u32*>(to) = word;
     } else {
       for (int i = 0; i < 4; i++) {
-        if (first + i < m) to[i] = static_cast<u8>(word >> (i * 8));
+        if (first + i < width) to[i] = static_cast<u8>(word >> (i * 8));
       }
     }
   }
@@ -232,5 +246,24 @@ __device__ void quantise_upright(const T* x, u8* codes, float* scales, i64 m, i6
 #define QUANTISE(ending, T, ALIGNED)             \
   QUANTISE_BY(quantise_tiles, ending, T, ALIGNED)  \
   QUANTISE_BY(quantise_blocks, ending, T, ALIGNED) \
-  QUANTISE_BY(quantise_upright, ending, T, ALIGNED)
+  extern "C" __global__ void quantise_upright_##ending(const T* x, u8* codes, float* scales, i64 m, i64 k,      \
+                                                       int power_of_two, float least, const int* spans, i64 width) { \
+    quantise_upright<T, ALIGNED>(x, codes, scales, m, k, Rule{power_of_two, least}, spans, width);             \
+  }
 FOR_FORMATS(QUANTISE)
+
+// codes [m, k], scales [m, ⌈k/128⌉] of tiles → their numbers. Rows of whole 16; a thread has so many.
+extern "C" __global__ void dequantise_tiles(const u8* codes, const float* scales, float* numbers, i64 m, i64 k) {
+  u32 per_row = static_cast<u32>(k / 16), own = blockIdx.x * THREADS + threadIdx.x, row = own / per_row;
+  i64 first = static_cast<i64>(own - row * per_row) * 16;
+  if (row >= m) return;
+  auto pack = load<u8, true>(codes + row * k, first, k);
+  float scale = scales[row * ((k + ALONG - 1) / ALONG) + first / ALONG];
+#pragma unroll
+  for (int part = 0; part < 4; part++) {
+    Pack<float> four;
+#pragma unroll
+    for (int i = 0; i < 4; i++) four.of[i] = number_of(pack.of[part * 4 + i]) * scale;
+    store<float, true>(numbers + row * k, four, first + part * 4, k);
+  }
+}

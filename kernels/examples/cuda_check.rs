@@ -27,7 +27,8 @@ fn check(architecture: &str) -> Result<usize, TorchError> {
     let (major, minor) = version()?;
     let mut all: Vec<(&str, Footprint)> = Vec::new();
     for source in SOURCES {
-        all.extend(compile(source, architecture)?.footprints.into_iter().map(|kernel| (source.name, kernel)));
+        let Some(architecture) = source.architecture(architecture) else { continue };
+        all.extend(compile(source, &architecture)?.footprints.into_iter().map(|kernel| (source.name, kernel)));
     }
     println!("{:<14} {:<24} {:>9} {:>9} {:>13}", "source", "kernel", "registers", "spilled B", "shared B");
     for (source, f) in &all {

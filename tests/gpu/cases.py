@@ -102,7 +102,7 @@ def quantise_upright(machine, torch, x):
         wanted = codes_of(torch, x, want.repeat_interleave(ALONG, 0)[:m]).t()
         return float((codes != wanted).sum().item() + (scales != want).sum().item()), 0.0
 
-    arguments = [x, codes, scales, Long(m), Long(k), 0, 1e-4]
+    arguments = [x, codes, scales, Long(m), Long(k), 0, 1e-4, None, Long(m)]
     run = lambda: machine.launch(f"quantise_upright_{ending(x, k)}", down * up(k, ALONG), 256, 0, arguments)
     return Case(f"FP8 codes, upright, {format_of(x)}", nbytes(x, codes, scales), run, check)
 

@@ -10,7 +10,7 @@ use cudarc::driver::sys;
 use tch::{Device, Kind, Tensor};
 
 use super::compile::compile;
-use super::launch::Launch;
+use super::launch::{Launch, SHARED_BYTES_MAX};
 use super::source::SOURCES;
 use crate::TorchError;
 use crate::library::has_driver;
@@ -46,9 +46,22 @@ pub fn prepare(index: usize) -> Result<(), TorchError> {
 
 /// Whether the kernels take this tensor: its card is prepared, and they know its format.
 pub fn takes(x: &Tensor) -> bool {
-    let Device::Cuda(index) = x.device() else { return false };
-    let is_ready = CARDS.get(index).and_then(OnceLock::get).is_some_and(Result::is_ok);
-    is_ready && matches!(x.kind(), Kind::Float | Kind::BFloat16)
+    is_ready(x.device()) && matches!(x.kind(), Kind::Float | Kind::BFloat16)
+}
+
+/// Whether the card is prepared.
+pub(super) fn is_ready(device: Device) -> bool {
+    let Device::Cuda(index) = device else { return false };
+    CARDS.get(index).and_then(OnceLock::get).is_some_and(Result::is_ok)
+}
+
+/// Whether the card is prepared and has the kernels that are for Hopper cards only.
+pub(crate) fn is_hopper(device: Device) -> bool {
+    let Device::Cuda(index) = device else { return false };
+    let ready = CARDS.get(index).and_then(OnceLock::get).and_then(|card| card.as_ref().ok());
+    ready.is_some_and(|card| {
+        SOURCES.iter().filter(|s| s.is_hoppers).all(|s| s.names().iter().all(|n| card.kernels.contains_key(n)))
+    })
 }
 
 /// Starts a kernel on LibTorch's stream, which is the card's default one unless somebody has chosen another; nobody does.
@@ -60,6 +73,11 @@ pub(super) fn launch(launch: &Launch<'_>, index: usize) -> Result<(), TorchError
     let mut arguments: Vec<*mut c_void> = words.iter_mut().map(|word| (&raw mut *word).cast()).collect();
     let blocks = (launch.blocks as u32, 1, 1);
     let started = within(card.context, || {
+        if launch.shared_bytes > SHARED_BYTES_MAX {
+            let room = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the kernel is one that the driver has named.
+            unsafe { result::function::set_function_attribute(kernel, room, launch.shared_bytes as c_int)? };
+        }
         // SAFETY: the arguments are those of the kernel of that name; `Launch` has checked that tensors lie on this card,
         // and LibTorch gives their memory to nobody who runs before this kernel on the stream.
         unsafe {
@@ -101,6 +119,7 @@ fn open(index: usize) -> Result<Card, TorchError> {
     let architecture = format!("sm_{}{}", version.0, version.1);
     let mut kernels = HashMap::new();
     for source in SOURCES {
+        let Some(architecture) = source.architecture(&architecture) else { continue };
         let compiled = compile(source, &architecture)?;
         within(context, || load(&compiled.code, &source.names(), &mut kernels)).map_err(refused)?;
     }

@@ -189,7 +189,8 @@ mod tests {
             return;
         }
         for source in super::super::SOURCES {
-            let compiled = compile(source, "sm_90").unwrap_or_else(|error| panic!("{error}"));
+            let architecture = source.architecture("sm_90").expect("Hopper has them all");
+            let compiled = compile(source, &architecture).unwrap_or_else(|error| panic!("{error}"));
             let mut names: Vec<&str> = compiled.footprints.iter().map(|f| f.kernel.as_str()).collect();
             let mut wanted = source.names();
             names.sort_unstable();

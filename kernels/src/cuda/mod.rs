@@ -8,6 +8,7 @@
 mod card;
 mod compile;
 mod gate;
+mod grouped;
 mod launch;
 mod permute;
 mod quantise;
@@ -20,11 +21,14 @@ mod emulated;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use card::is_hopper;
 pub use card::{prepare, takes};
 pub use compile::{Compiled, Footprint, compile, version};
 pub use gate::{BiasUse, GateRule, Gated, Score, gate};
+pub(crate) use grouped::{Spans, grouped_rows, grouped_weights};
 pub use permute::{combine, combine_backward, gather, place, spread};
 pub use quantise::quantise;
+pub(crate) use quantise::{dequantise, dequantises, upright_in_spans};
 pub use rms_norm::{ROW_MAX, rms_norm, rms_norm_backward};
 pub use source::{SOURCES, Source};
 pub use swiglu::{swiglu, swiglu_backward};

@@ -44,5 +44,9 @@ pub fn product_counts() -> ProductCounts {
 }
 
 pub(super) fn count(which: Which) {
-    COUNTS[which as usize].fetch_add(1, Ordering::Relaxed);
+    count_many(which, 1);
+}
+
+pub(super) fn count_many(which: Which, n: u64) {
+    COUNTS[which as usize].fetch_add(n, Ordering::Relaxed);
 }

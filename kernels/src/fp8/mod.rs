@@ -6,6 +6,7 @@
 
 mod audit;
 mod counters;
+mod experts;
 mod linear;
 mod on_cpu;
 mod on_hopper;
@@ -14,6 +15,7 @@ mod quantise;
 
 pub use audit::{Audited, audited};
 pub use counters::{ProductCounts, Which, product_counts};
+pub use experts::{KeptExperts, experts, experts_backward, groups};
 pub use linear::linear;
 pub use on_hopper::prepare_products;
 pub use product::{product, product_by_blocks};

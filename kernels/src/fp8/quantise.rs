@@ -113,6 +113,9 @@ impl Quantised {
         if self.codes.device() == Device::Cpu {
             return on_cpu::dequantise(self);
         }
+        if cuda::dequantises(self) {
+            return cuda::dequantise(self).unwrap_or_else(|error| panic!("{error}"));
+        }
         self.codes.to_kind(Kind::Float) * spread(&self.scales, self.scaling, &self.codes.size())
     }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use ds_arch::{LayerId, ModelConfig, MoeConfig};
+use ds_kernels::fp8::{self, ScaleRule};
 use ds_kernels::fused::{self, Experts, Permutation};
 use tch::{Device, Tensor};
 
@@ -158,6 +159,11 @@ impl Moe {
             })?;
             return Ok(out);
         }
+        if let Products::Fp8(rule) = self.products
+            && fp8::groups(&arrived.1, &down.tensor)
+        {
+            return self.experts_by_codes(tape, arrived, [gate_up, down], route, rule);
+        }
         let [out] = tape.graph(&[arrived], self.expert_leaves(store, route), |inputs, leaves| {
             Ok([self.experts_in_turn(&inputs[0], leaves, route)?])
         })?;
@@ -179,6 +185,23 @@ impl Moe {
         let back = move |g: Tensor, walk: &mut Walk<'_>| {
             let sums = places.map(|place| walk.gradients.sum(place));
             Ok(fused::experts_backward(&g, &x, &both, &weights, sums)?)
+        };
+        Ok(tape.written(*value, y, Box::new(back)))
+    }
+
+    /// All experts at once on a card that multiplies codes.
+    fn experts_by_codes(
+        &self,
+        tape: &mut Tape,
+        (value, x): &(Value, Tensor),
+        [gate_up, down]: [Leaf; 2],
+        route: &Route,
+        rule: ScaleRule,
+    ) -> Result<(Value, Tensor), ModelError> {
+        let (y, kept) = fp8::experts(x, &gate_up.tensor, &down.tensor, &route.arrived, rule)?;
+        let places = [gate_up.gradient.0, down.gradient.0];
+        let back = move |g: Tensor, walk: &mut Walk<'_>| {
+            Ok(fp8::experts_backward(&g, &kept, places.map(|place| walk.gradients.taken_over(place)))?)
         };
         Ok(tape.written(*value, y, Box::new(back)))
     }

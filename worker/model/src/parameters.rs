@@ -182,6 +182,11 @@ impl Gradients {
         &self.tensors[index]
     }
 
+    /// Likewise, for whom writes it where it is stale, which is the second result.
+    pub(crate) fn taken_over(&self, index: usize) -> (&Tensor, bool) {
+        (&self.tensors[index], self.are_stale[index].replace(false))
+    }
+
     /// Zeros where they are meant.
     fn settle(&self, index: usize) {
         if self.are_stale[index].replace(false) {
