@@ -1,5 +1,6 @@
 //! From a job spec to a complete, checked plan. Pure functions; the same plan is printed, executed and resumed.
 
+pub mod expert_placement;
 pub mod generation;
 pub mod schedule;
 pub mod spec;

@@ -6,6 +6,7 @@
 mod compare;
 mod deepseek_v3;
 mod dual_pipe;
+mod eplb;
 mod folder;
 mod fp8;
 mod gate;
@@ -44,6 +45,7 @@ type Marks = fn(&str) -> bool;
 /// What can be compared: what marks a folder of the kind, and its checks.
 const KINDS: &[(Marks, Checks)] = &[
     (|file| file == "forward.safetensors", deepseek_v3::checks),
+    (|file| file == "eplb.json", eplb::checks),
     (|file| file == "fp8.json", fp8::checks),
     (|file| file == "gate.json", gate::checks),
     (|file| file == "lfb.json", loss_free::checks),
