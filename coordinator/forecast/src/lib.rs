@@ -9,6 +9,7 @@ pub mod page;
 pub mod picture;
 pub mod report;
 pub mod rows;
+pub mod schedules;
 pub mod search;
 pub mod simulate;
 pub mod trace;

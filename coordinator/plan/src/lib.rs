@@ -27,6 +27,6 @@ pub use memory::{IMBALANCE, MemoryEstimate};
 pub use refusal::PlanError;
 pub use report::{
     GridReport, GroupReport, PlanReport, RankReport, ScheduleReport, SharedReport, StageReport, Totals, bytes, report,
-    stage_reports,
+    schedule_report, stage_reports,
 };
 pub use seats::{Seat, SeatError, SeatUnit, SeatsFree, seats};

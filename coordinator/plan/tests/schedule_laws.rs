@@ -8,21 +8,9 @@ use ds_plan::schedule::{
 };
 use ds_plan::spec::ScheduleKind;
 
-const KINDS: [ScheduleKind; 9] = [
-    ScheduleKind::OneFOneB,
-    ScheduleKind::GPipe,
-    ScheduleKind::Interleaved,
-    ScheduleKind::InterleavedZb,
-    ScheduleKind::LoopedBfs,
-    ScheduleKind::ZbH1,
-    ScheduleKind::ZbV,
-    ScheduleKind::DualPipe,
-    ScheduleKind::DualPipeV,
-];
-
 /// Every schedule of at most 8 coordinates, 3 stages each and 20 microbatches.
 fn small_schedules() -> impl Iterator<Item = Schedule> {
-    KINDS.into_iter().flat_map(small_of)
+    ScheduleKind::ALL.into_iter().flat_map(small_of)
 }
 
 fn small_of(kind: ScheduleKind) -> impl Iterator<Item = Schedule> {
@@ -59,7 +47,7 @@ const COSTS: [(u64, u64, u64); 4] = [(1, 1, 1), (1, 2, 1), (3, 4, 2), (49, 75, 3
 
 #[test]
 fn there_are_small_schedules_of_every_kind() {
-    let counts = KINDS.map(|kind| small_of(kind).count());
+    let counts = ScheduleKind::ALL.map(|kind| small_of(kind).count());
     assert!(counts.iter().all(|&n| n >= 24), "{counts:?}");
 }
 

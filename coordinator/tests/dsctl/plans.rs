@@ -62,6 +62,31 @@ fn a_page_and_a_picture_are_written_and_need_no_network() {
 }
 
 #[test]
+fn all_schedules_stand_beside_each_other_and_what_cannot_be_says_why() {
+    let place = Place::new();
+    let asked = ["plan", &quickstart(), "--set", "parallel.pipeline=2", "--schedules"];
+    let facts = place.facts(&asked);
+    let all = facts["schedules"].as_array().unwrap();
+    assert_eq!(all.len(), 9);
+    for one in all {
+        let (fares, refused) = (&one["fares"], &one["refused"]);
+        assert!(fares.is_null() != refused.is_null(), "{one}");
+        let drawn = one["drawing"].as_str().is_some_and(|drawing| drawing.lines().count() == 2);
+        assert_eq!(drawn, refused.is_null(), "{one}");
+    }
+    assert_eq!(all.iter().filter(|one| one["own"] == true).count(), 1);
+    let said = place.dsctl(&[&asked[..], &["--svg", "all.svg", "--pictures", "each"]].concat());
+    said.ended(0, &["wrote all.svg", "wrote each/schedule-1f1b.svg"]);
+    for words in ["sends ahead", "the job's own", "the fastest that fits", "planned only", "zb_v"] {
+        assert!(said.stdout.contains(words), "{words}\n{}", said.stdout);
+    }
+    for file in ["all.svg", "each/schedule-zb_h1.svg"] {
+        assert!(fs::read_to_string(place.path(file)).unwrap().contains("<svg"), "{file}");
+    }
+    place.dsctl(&["plan", &quickstart(), "--schedules", "--search"]).ended(64, &[]);
+}
+
+#[test]
 fn machines_that_are_not_known_or_too_small_are_refused_with_what_there_is() {
     let place = Place::new();
     let plan = |more: &[&str]| place.dsctl(&[&["plan", &quickstart()], more].concat());

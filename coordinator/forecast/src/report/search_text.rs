@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::aligned::aligned;
 use crate::picture::Unit;
 use crate::search::{Found, Layout, Ranked, Rejected};
 
@@ -15,7 +16,7 @@ pub(super) const HEAD: [&str; 10] =
 pub fn search_text(found: &Found) -> String {
     let mut text = format!("search\n  {}\n", summary(found));
     if !found.ranked.is_empty() {
-        text += &aligned(&HEAD, &rows(found, N_BEST));
+        text += &aligned(&HEAD, &rows(found, N_BEST), &[1]);
     }
     if !found.rejected.is_empty() {
         text += "\nrejected, each kind with the layout that comes closest\n";
@@ -129,24 +130,4 @@ pub(super) fn rows(found: &Found, n: usize) -> Vec<Vec<String>> {
         ]
     };
     found.ranked.iter().take(n).enumerate().map(row).collect()
-}
-
-fn aligned(head: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: &[&str]| {
-        let cell = |(i, cell): (usize, &&str)| {
-            let (n, width) = (cell.chars().count(), widths[i]);
-            let pad = " ".repeat(width.saturating_sub(n));
-            // Names to the left, numbers to the right.
-            if i == 1 { format!("{cell}{pad}") } else { format!("{pad}{cell}") }
-        };
-        let cells: Vec<String> = cells.iter().enumerate().map(cell).collect();
-        format!("  {}\n", cells.join("  ").trim_end())
-    };
-    let body = rows.iter().map(|row| line(&row.iter().map(String::as_str).collect::<Vec<_>>()));
-    std::iter::once(line(head)).chain(body).collect()
 }

@@ -276,7 +276,8 @@ fn shared_reports(shared: Vec<SharedParameter>) -> Vec<SharedReport> {
     rows.into_values().collect()
 }
 
-fn schedule_report(plan: &JobPlan, columns: usize) -> ScheduleReport {
+/// The order of work of a plan, drawn. A drawing wider than `columns` is cut.
+pub fn schedule_report(plan: &JobPlan, columns: usize) -> ScheduleReport {
     let costs: Vec<PassCosts> = plan.stages().iter().map(|stage| stage_cost(plan.spec(), stage)).collect();
     let even = play(plan, |piece| PassCosts::EVEN.of(piece.pass));
     let estimated = play(plan, |piece| costs[piece.stage.0 as usize].of(piece.pass));

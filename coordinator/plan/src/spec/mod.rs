@@ -138,6 +138,19 @@ pub enum ScheduleKind {
 }
 
 impl ScheduleKind {
+    /// Every kind, in the order in which reports name them.
+    pub const ALL: [Self; 9] = [
+        Self::OneFOneB,
+        Self::GPipe,
+        Self::Interleaved,
+        Self::InterleavedZb,
+        Self::LoopedBfs,
+        Self::ZbH1,
+        Self::ZbV,
+        Self::DualPipe,
+        Self::DualPipeV,
+    ];
+
     /// Whether a rank holds `parallel.virtual_stages` short stages, a whole pipeline apart.
     pub fn is_looped(self) -> bool {
         matches!(self, Self::Interleaved | Self::InterleavedZb | Self::LoopedBfs)

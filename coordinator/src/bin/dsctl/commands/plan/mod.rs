@@ -4,6 +4,7 @@
 mod machine;
 mod quantity;
 mod rows;
+mod schedules;
 mod searching;
 
 use std::fs;
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Try every layout on the fabric's GPUs (the job's ranks without a fabric), and rank those that fit
     #[arg(long)]
     search: bool,
+    /// Instead of one plan: every schedule on the job's grid beside the others, drawn
+    #[arg(long, conflicts_with_all = ["search", "html", "tokens"])]
+    schedules: bool,
     /// Write a page with pictures; it needs no network
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
@@ -55,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
     /// Instead of a job: predict the runs of a table, and compare with what was published of them
-    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["file", "sets", "search", "html", "svg", "pictures", "tokens", "without"])]
+    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["file", "sets", "search", "schedules", "html", "svg", "pictures", "tokens", "without"])]
     rows: Option<PathBuf>,
     /// A drawing that is wider is cut
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u16).range(20..))]
@@ -67,6 +71,7 @@ Examples:
   dsctl plan job.yaml                                          the job as it is
   dsctl plan job.yaml --fabric h800-mpft-2048 --tokens 14.8T   on that cluster, for a whole training
   dsctl plan job.yaml --fabric h800-mpft-2048 --search         the best layouts, and why the others are out
+  dsctl plan job.yaml --schedules                              which schedule, and what each costs
   dsctl plan job.yaml --html plan.html                         with pictures
   dsctl plan job.yaml --without imbalance,skew                 as if stages and loads were even
   dsctl plan --rows published.csv                              predicted against published runs";
@@ -98,6 +103,10 @@ impl Args {
             machine = machine.slowed(cost);
         }
         machine.terms = self.without.iter().fold(machine.terms, |terms, &term| terms.without(term));
+        if self.schedules {
+            let out = schedules::Out { svg: self.svg.as_deref(), pictures: self.pictures.as_deref() };
+            return schedules::run(&plan, &machine, self.format.format, usize::from(self.columns), out);
+        }
         let refused = |reason| Failure::NoForecast { reason };
         let estimate = machine.forecast(&plan).map_err(refused)?;
         let name = fabric.as_ref().map(ds_topology::fabric::Fabric::name);
