@@ -17,13 +17,12 @@ fn refusals(plan: &JobPlan) -> Vec<String> {
 }
 
 #[test]
-fn a_rank_refuses_a_schedule_or_a_format_that_it_does_not_run() {
+fn a_rank_refuses_what_it_does_not_run() {
     let folder = tempfile::tempdir().expect("a folder");
     for (key, value, runs) in [
         ("parallel.schedule", "zb_h1", "1f1b"),
         ("parallel.schedule", "dualpipe", "1f1b"),
         ("parallel.recompute", "full", "none and norms"),
-        ("precision.dispatch", "fp8", "compute"),
     ] {
         let job = Job::tiny(folder.path()).grid(2, 1, 1).with(key, value);
         let sentence = format!("{key} {value} is planned, but workers run {runs} only");

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::spec::{JobSpec, Recompute, ScheduleKind, WireType};
+use crate::spec::{JobSpec, Recompute, ScheduleKind};
 
 /// One value that is planned only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn executable(spec: &JobSpec) -> Result<(), NotExecutable> {
 
 /// Everything in a spec that no worker executes yet.
 pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
-    let (parallel, precision) = (&spec.parallel, &spec.precision);
+    let parallel = &spec.parallel;
     let one = |is_planned_only: bool, field, asked: &dyn fmt::Display, runs| {
         is_planned_only.then(|| PlannedOnly { field, asked: asked.to_string(), runs })
     };
@@ -48,8 +48,6 @@ pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
         one(parallel.schedule != ScheduleKind::OneFOneB, "parallel.schedule", &parallel.schedule, "1f1b"),
         one(parallel.zero > 0, "parallel.zero", &parallel.zero, "0"),
         one(parallel.recompute == Recompute::Full, "parallel.recompute", &parallel.recompute, "none and norms"),
-        one(precision.dispatch != WireType::Compute, "precision.dispatch", &precision.dispatch, "compute"),
-        one(precision.combine != WireType::Compute, "precision.combine", &precision.combine, "compute"),
     ];
     rows.into_iter().flatten().collect()
 }
@@ -84,14 +82,6 @@ mod tests {
         refused(
             |job| job.parallel.recompute = Recompute::Full,
             "parallel.recompute full is planned, but workers run none and norms only",
-        );
-        refused(
-            |job| job.precision.dispatch = WireType::Fp8,
-            "precision.dispatch fp8 is planned, but workers run compute only",
-        );
-        refused(
-            |job| job.precision.combine = WireType::Bf16,
-            "precision.combine bf16 is planned, but workers run compute only",
         );
     }
 

@@ -14,7 +14,7 @@ use super::sequence::{Ended, Limits, Sequence};
 use super::speculative::judge;
 use super::verdict::{Verdict, from_bytes, to_bytes};
 use crate::error::RankError;
-use crate::exchange::CommExchange;
+use crate::exchange::{CommExchange, Formats};
 use crate::step::Ledger;
 use crate::trainer::Groups;
 
@@ -63,7 +63,8 @@ impl Rank<'_> {
     /// has equal shares of.
     pub(super) fn write(&self, sequences: &mut [Sequence], mut tell: Option<Tell<'_>>) -> Result<Cost, RankError> {
         let (job, ledger) = (self.plan.job(), Ledger::open());
-        let spread = CommExchange::new(self.groups.expert.clone(), job.spec().model.moe.n_experts, self.groups.timeout);
+        let n_experts = job.spec().model.moe.n_experts;
+        let spread = CommExchange::new(self.groups.expert.clone(), n_experts, Formats::COMPUTE, self.groups.timeout);
         let spread = spread.booked(&ledger);
         let exchange: &dyn ExpertExchange = if self.groups.expert.size() > 1 { &spread } else { &OneRank };
         let mine = self.share(sequences.len(), self.rank.sampler.0);

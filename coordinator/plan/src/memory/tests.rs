@@ -141,6 +141,9 @@ fn shorter_formats_take_less_of_what_they_are_of() {
     assert_eq!((2 * moments.moments, moments.activations), (base.moments, base.activations));
     let dispatch = changed(|job| job.precision.dispatch = WireType::Fp8);
     assert!(dispatch.exchange < base.exchange && dispatch.activations == base.activations);
+    let sizes = [WireType::Fp8, WireType::LogFmt8, WireType::LogFmt10, WireType::Bf16, WireType::Compute];
+    let sizes = sizes.map(|wire| changed(|job| job.precision.combine = wire).exchange);
+    assert!(sizes.is_sorted_by(|a, b| a < b), "{sizes:?}");
     let bf16 = changed(|job| job.precision.compute = ComputeType::Bf16);
     let fp8 = changed(|job| job.precision.compute = ComputeType::Fp8);
     assert!(fp8.activations < bf16.activations && fp8.gradients == bf16.gradients);

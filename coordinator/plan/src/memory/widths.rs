@@ -46,6 +46,11 @@ impl Width {
     /// E5M6, 12 bits, and its scales (ibid., §3.3.3).
     const E5M6: Self = Self(48 + 1);
 
+    /// LogFMT of so many bits, and its two scales (arXiv 2505.09343, §3.2).
+    const fn log_fmt(bits: u64) -> Self {
+        Self(4 * bits + 2)
+    }
+
     /// 32nds of a byte of so many elements.
     pub(super) fn of(self, elements: u64) -> u64 {
         self.0 * elements
@@ -80,6 +85,8 @@ impl Widths {
             WireType::Compute => activation,
             WireType::Bf16 => Width::bytes(2),
             WireType::Fp8 => Width::FP8,
+            WireType::LogFmt8 => Width::log_fmt(8),
+            WireType::LogFmt10 => Width::log_fmt(10),
         };
         Self {
             weight,

@@ -245,9 +245,9 @@ pub struct PrecisionSpec {
     pub scales: ScaleType,
     /// Of both moments of AdamW.
     pub moments: MomentType,
-    /// Of tokens on their way to experts, and of the gradients on theirs.
+    /// Of what goes to experts: tokens, and in backward the gradients of results.
     pub dispatch: WireType,
-    /// Of results on their way back.
+    /// Of what comes back from experts: results, and in backward the gradients of tokens.
     pub combine: WireType,
 }
 
@@ -278,6 +278,10 @@ pub enum WireType {
     Bf16,
     /// 8-bit floats with a scale for each 128 of them.
     Fp8,
+    /// 8-bit logarithms with two scales for each 128 of them (arXiv 2505.09343, §3.2).
+    LogFmt8,
+    /// Likewise, of 10 bits.
+    LogFmt10,
 }
 
 /// The format of forward and backward.

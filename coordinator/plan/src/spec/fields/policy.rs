@@ -83,14 +83,14 @@ pub(super) const FIELDS: &[Field] = &[
         "precision.dispatch",
         Kind::Word(WIRE_TYPES),
         lens!(s, at => s.precision.dispatch),
-        "Number format of tokens on their way to experts, and of the gradients on theirs.",
+        "Number format of what goes to experts: tokens, and in backward the gradients of results.",
     )
     .default("compute"),
     field(
         "precision.combine",
         Kind::Word(WIRE_TYPES),
         lens!(s, at => s.precision.combine),
-        "Number format of results on their way back from experts.",
+        "Number format of what comes back from experts: results, and in backward the gradients of tokens.",
     )
     .default("compute"),
     field("balance.policy", Kind::Word(POLICIES), lens!(s, at => s.balance.policy), "What moves the gate's bias.")

@@ -84,6 +84,8 @@ words!(WIRE_TYPES, WireType {
     Compute = "compute": "That of activations: precision.compute, or bfloat16 in fp8.",
     Bf16 = "bf16": "bfloat16.",
     Fp8 = "fp8": "8-bit floats with an FP32 scale for each 128 of them (DeepSeek-V3's dispatch).",
+    LogFmt8 = "logfmt8": "8-bit logarithms with two FP32 scales for each 128 of them (arXiv 2505.09343).",
+    LogFmt10 = "logfmt10": "Likewise, of 10 bits: about as good as bfloat16 on the way back.",
 });
 
 words!(RECOMPUTE, Recompute {

@@ -1,5 +1,7 @@
 //! The all-to-all behind the network's exchange with experts.
 
+mod wire;
+
 use std::time::Duration;
 
 use ds_model::{Arrival, ExpertExchange, ModelError, Route};
@@ -8,18 +10,22 @@ use tch::{Kind, Tensor};
 use crate::comm::{CommError, Group, Pending};
 use crate::step::{Cause, Ledger, now};
 
+use wire::Format;
+pub(crate) use wire::Formats;
+
 /// Experts spread evenly over a group: its rank i holds the i-th run of them.
 pub(crate) struct CommExchange {
     group: Group,
     n_local: usize,
+    formats: Formats,
     timeout: Duration,
 }
 
 impl CommExchange {
     /// Of `n_experts` over `group`, which must divide them; an operation that takes longer than `timeout` has failed.
-    pub(crate) fn new(group: Group, n_experts: u32, timeout: Duration) -> Self {
+    pub(crate) fn new(group: Group, n_experts: u32, formats: Formats, timeout: Duration) -> Self {
         let n_local = n_experts as usize / group.size();
-        Self { group, n_local, timeout }
+        Self { group, n_local, formats, timeout }
     }
 
     /// Books the time that it waits to a ledger.
@@ -49,6 +55,18 @@ impl Booked<'_> {
         let deadline = now() + self.exchange.timeout;
         self.ledger.book(Cause::Exchange, || pending.wait(deadline)).map_err(failed)
     }
+
+    /// Starts rows `[n, d]` on their way, `to[i]` of them to place i, and gives those that come.
+    fn start<'a>(
+        &'a self,
+        rows: &Tensor,
+        format: Format,
+        (to, from): (&[i64], &[i64]),
+    ) -> Result<impl FnOnce() -> Result<Tensor, ModelError> + use<'a>, ModelError> {
+        let (d, kind, device) = (rows.size2()?.1, rows.kind(), rows.device());
+        let pending = self.exchange.group.all_to_all(&format.encode(rows)?, to, from);
+        Ok(move || format.decode(&self.wait(pending)?.to_device(device), d, kind))
+    }
 }
 
 impl ExpertExchange for Booked<'_> {
@@ -64,21 +82,19 @@ impl ExpertExchange for Booked<'_> {
 
     fn dispatch<'a>(&'a self, route: &Route, rows: &Tensor) -> Result<Arrival<'a>, ModelError> {
         let (to, from) = (self.exchange.rows_to(route), CommExchange::rows_from(route));
-        let pending = self.exchange.group.all_to_all(rows, &to, &from);
-        let (order, device) = (by_expert(route), rows.device());
+        let arrival = self.start(rows, self.exchange.formats.dispatch, (&to, &from))?;
+        let order = by_expert(route).map(|order| order.to_device(rows.device()));
         Ok(Box::new(move || {
-            let arrived = self.wait(pending)?.to_device(device);
-            Ok(order.map_or_else(|| arrived.shallow_clone(), |order| arrived.index_select(0, &order.to_device(device))))
+            let arrived = arrival()?;
+            Ok(order.map_or_else(|| arrived.shallow_clone(), |order| arrived.index_select(0, &order)))
         }))
     }
 
     fn combine<'a>(&'a self, route: &Route, rows: &Tensor) -> Result<Arrival<'a>, ModelError> {
         let (to, from) = (self.exchange.rows_to(route), CommExchange::rows_from(route));
-        let device = rows.device();
-        let by_source = by_expert(route).map(|order| order.argsort(0, false).to_device(device));
+        let by_source = by_expert(route).map(|order| order.argsort(0, false).to_device(rows.device()));
         let rows = by_source.map_or_else(|| rows.shallow_clone(), |order| rows.index_select(0, &order));
-        let pending = self.exchange.group.all_to_all(&rows, &from, &to);
-        Ok(Box::new(move || Ok(self.wait(pending)?.to_device(device))))
+        Ok(Box::new(self.start(&rows, self.exchange.formats.combine, (&from, &to))?))
     }
 }
 
