@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "../cuda/adamw.cu"
 #include "../cuda/gate.cu"
 #include "../cuda/grouped.cu"
 #include "../cuda/permute.cu"
@@ -30,6 +31,7 @@ auto by_place(void (*)(A...)) {
 #define ENTRIES(name) ENTRY(name##_f32), ENTRY(name##_f32_any), ENTRY(name##_bf16), ENTRY(name##_bf16_any)
 
 const std::map<std::string, Kernel> KERNELS = {
+    ENTRIES(adamw),
     ENTRIES(quantise_tiles), ENTRIES(quantise_blocks), ENTRIES(quantise_upright),
     ENTRIES(rms_norm),       ENTRIES(rms_norm_back),   ENTRIES(swiglu),
     ENTRIES(swiglu_back),    ENTRIES(spread),          ENTRIES(gather),

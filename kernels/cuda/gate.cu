@@ -43,6 +43,7 @@ __device__ inline u64 best_of_warp(u64 x) {
 __device__ void score(const float* logits, float* scores, int e, int kind) {
   int lane = threadIdx.x % 32;
   if (kind == SIGMOID) {
+#pragma unroll 8
     for (int i = lane; i < e; i += 32) scores[i] = sigmoid(logits[i]);
     return;
   }
@@ -130,6 +131,7 @@ extern "C" __global__ void gate(const float* logits, const float* bias, float* s
   float sum = 0;
   for (int j = 0; j < k; j++) {
     u64 best = 0;
+#pragma unroll 8
     for (int i = lane; i < e; i += 32) best = max(best, keys[i] == 0 ? 0 : candidate(keys[i], i));
     int expert = index_of(best_of_warp(best));
     sum += mine[expert];
@@ -157,6 +159,7 @@ extern "C" __global__ void gate_back(const float* scores, const i64* experts, co
   scores += token * e;
   experts += token * k;
   dweights += token * k;
+#pragma unroll 8
   for (int i = lane; i < e; i += 32) d[i] = dscores[token * e + i];
   __syncwarp();
   float sum = 0, product = 0;
@@ -176,6 +179,7 @@ extern "C" __global__ void gate_back(const float* scores, const i64* experts, co
     for (int i = lane; i < e; i += 32) common += d[i] * scores[i];
     common = sum_of_warp(common);
   }
+#pragma unroll 8
   for (int i = lane; i < e; i += 32) {
     float s = scores[i];
     dlogits[token * e + i] = score_kind == SIGMOID ? d[i] * s * (1 - s) : s * (d[i] - common);

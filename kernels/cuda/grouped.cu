@@ -9,7 +9,8 @@
 namespace {
 constexpr int SIDE = 128;                // of a square
 constexpr int SQUARE = SIDE * SIDE;      // bytes
-constexpr int STAGES = 4;                // pairs of squares under way
+constexpr int STAGES = 6;                // pairs of squares in shared memory
+constexpr int AHEAD = STAGES - 2;        // pairs on their way there; of the other two, one is being multiplied and one was
 constexpr int SQUARE_THREADS = 256;
 constexpr int SUMS = 64;                 // of a thread: 2 rows of 32 columns
 constexpr u32 START = 1024;              // squares start at multiples of it
@@ -23,9 +24,9 @@ __device__ inline void fetch(u8* to, const u8* from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" : : "r"(address(to)), "l"(from) : "memory");
 }
 __device__ inline void end_of_fetches() { asm volatile("cp.async.commit_group;" : : : "memory"); }
-// All but the newest two groups of fetches have ended, and the tensor cores may read what they brought.
+// The oldest group of fetches has ended, and the tensor cores may read what it brought.
 __device__ inline void wait_for_fetches() {
-  asm volatile("cp.async.wait_group %0;\n\tfence.proxy.async.shared::cta;" : : "n"(STAGES - 2) : "memory");
+  asm volatile("cp.async.wait_group %0;\n\tfence.proxy.async.shared::cta;" : : "n"(AHEAD - 1) : "memory");
 }
 
 // A square for the tensor cores: rows of 128 bytes, eight of them (1,024 bytes) after each other, swizzled.
@@ -51,13 +52,19 @@ __device__ inline void multiply_32(float (&sums)[SUMS], u64 a, u64 b, int adds) 
       : "l"(a), "l"(b), "r"(adds));
 }
 
-// The products of one pair of squares, of this thread's rows and columns.
-__device__ inline void multiply(float (&sums)[SUMS], const u8* a, const u8* b) {
+// Starts the products of one pair of squares, of this thread's rows and columns.
+__device__ inline void start(float (&sums)[SUMS], const u8* a, const u8* b) {
   u64 of_a = described(a + threadIdx.x / 128 * (SQUARE / 2)), of_b = described(b);
   asm volatile("wgmma.fence.sync.aligned;" : : : "memory");
 #pragma unroll
   for (int step = 0; step < 4; step++) multiply_32(sums, of_a + step * 2, of_b + step * 2, step > 0);
-  asm volatile("wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;" : : : "memory");
+  asm volatile("wgmma.commit_group.sync.aligned;" : : : "memory");
+}
+
+// Waits for `sums`, after which so many other products were started.
+template <int LATER>
+__device__ inline void wait_for(float (&sums)[SUMS]) {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" : : "n"(LATER) : "memory");
 #pragma unroll
   for (int i = 0; i < SUMS; i++) asm volatile("" : "+f"(sums[i]));
 }
@@ -65,7 +72,9 @@ __device__ inline void multiply(float (&sums)[SUMS], const u8* a, const u8* b) {
 inline void fetch(u8* to, const u8* from) { *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from); }
 inline void end_of_fetches() {}
 inline void wait_for_fetches() {}
-inline void multiply(float (&sums)[SUMS], const u8* a, const u8* b) {
+template <int LATER>
+inline void wait_for(float (&)[SUMS]) {}
+inline void start(float (&sums)[SUMS], const u8* a, const u8* b) {
   for (int i = 0; i < SUMS; i++) {
     u32 row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + i % 4 / 2 * 8, column = i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2;
     sums[i] = 0;
@@ -76,48 +85,81 @@ inline void multiply(float (&sums)[SUMS], const u8* a, const u8* b) {
 }
 #endif
 
-// One square of a result: rows of a from `a` on and rows of b from `b` on, each of `pitch` codes, over n pairs of squares.
+// One square of a result: rows of a from `a` on and rows of b from `b` on, of `pitch` codes each, over n pairs of squares.
 struct Factors {
   const u8 *a, *b;
-  i64 pitch_a, pitch_b;
-  i64 last_a;  // the greatest row that may be read, counted from `a`
+  u32 pitch;
+  u32 last_a;  // the greatest row that may be read, counted from `a`
   int n;
 
   // Every thread brings four times 16 bytes of each square.
   __device__ void fetch_pair(u8* stage, int pair) const {
-    u32 chunk = threadIdx.x % 8;
+    u32 chunk = threadIdx.x % 8, along = pair * SIDE + chunk * 16;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       u32 row = threadIdx.x / 8 + i * 32;
-      i64 along = static_cast<i64>(pair) * SIDE + chunk * 16;
-      fetch(stage + place_of(row, chunk), a + min(static_cast<i64>(row), last_a) * pitch_a + along);
-      fetch(stage + SQUARE + place_of(row, chunk), b + row * pitch_b + along);
+      fetch(stage + place_of(row, chunk), a + (min(row, last_a) * pitch + along));
+      fetch(stage + SQUARE + place_of(row, chunk), b + (row * pitch + along));
     }
   }
 };
 
-// Sums of all pairs; `scale(pair, i)` is the factor of the sum i of a pair.
+// Adds the sums of a pair to those before, each times its scale. A few at a time, so that not all scales want registers at
+// once.
 template <class Scales>
-__device__ inline void add_up(float (&total)[SUMS], const Factors& factors, u8* shared, Scales scales) {
-  for (int pair = 0; pair < STAGES - 1; pair++) {
-    if (pair < factors.n) factors.fetch_pair(shared + pair * 2 * SQUARE, pair);
-    end_of_fetches();
-  }
-  for (int pair = 0; pair < factors.n; pair++) {
-    wait_for_fetches();
-    // All have brought their part, and all are done with the pair before, whose place is free now.
-    __syncthreads();
-    int next = pair + STAGES - 1;
-    if (next < factors.n) factors.fetch_pair(shared + next % STAGES * 2 * SQUARE, next);
-    end_of_fetches();
-    scales.read(pair);
-    float sums[SUMS];
-    const u8* stage = shared + pair % STAGES * 2 * SQUARE;
-    multiply(sums, stage, stage + SQUARE);
+__device__ inline void promote(float (&total)[SUMS], const float (&sums)[SUMS], const Scales& scales) {
 #pragma unroll
-    for (int i = 0; i < SUMS; i++) total[i] = fmaf(sums[i], scales.of(i), total[i]);
+  for (int i = 0; i < SUMS; i++) {
+    total[i] = fmaf(sums[i], scales.of(i), total[i]);
+#ifdef __CUDA_ARCH__
+    if (i % 16 == 15) asm volatile("" : : : "memory");
+#endif
   }
 }
+
+// A walk over all pairs. The sums of one pair are scaled and added up while the tensor cores have the next.
+template <class Scales>
+struct Walk {
+  const Factors& factors;
+  u8* shared;
+  Scales scales;
+
+  __device__ void fetch_next(int pair) {
+    if (pair < factors.n) factors.fetch_pair(shared + pair % STAGES * 2 * SQUARE, pair);
+    end_of_fetches();
+  }
+
+  // Starts `pair` in `now`, and ends the one before it, which is in `before`.
+  __device__ void step(int pair, float (&total)[SUMS], float (&now)[SUMS], float (&before)[SUMS]) {
+    wait_for_fetches();
+    // All have brought their part of this pair, and all are done with the last but one, whose place is free now.
+    __syncthreads();
+    fetch_next(pair + AHEAD);
+    const u8* stage = shared + pair % STAGES * 2 * SQUARE;
+    start(now, stage, stage + SQUARE);
+    if (pair == 0) return;
+    scales.read(pair - 1);
+    wait_for<1>(before);
+    promote(total, before, scales);
+  }
+
+  __device__ void end(float (&total)[SUMS], float (&last)[SUMS]) {
+    scales.read(factors.n - 1);
+    wait_for<0>(last);
+    promote(total, last, scales);
+  }
+
+  __device__ void go(float (&total)[SUMS]) {
+    float even[SUMS], odd[SUMS];
+    for (int pair = 0; pair < AHEAD; pair++) fetch_next(pair);
+    for (int pair = 0; pair < factors.n; pair += 2) {
+      step(pair, total, even, odd);
+      if (pair + 1 == factors.n) return end(total, even);
+      step(pair + 1, total, odd, even);
+    }
+    if (factors.n > 0) end(total, odd);
+  }
+};
 
 // Sum i of a thread belongs to this row and column of the square.
 __device__ inline u32 row_of(int i) { return threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + i % 4 / 2 * 8; }
@@ -144,19 +186,16 @@ struct OfRows {
 
 // Scales of tiles along the rows of both; a pair's lie next to each other.
 struct OfBoth {
-  const float *a, *b;
-  i64 width_a, width_b;
-  float rows[2], columns[SUMS / 2];
+  const float *a, *b;  // of this thread's first row and column
+  u32 width_a, width_b;
+  float rows[2];
+  const float* columns;
   __device__ void read(int pair) {
-    rows[0] = a[pair * width_a + row_of(0)];
-    rows[1] = a[pair * width_a + row_of(2)];
-#pragma unroll
-    for (int j = 0; j < SUMS / 4; j++) {
-      columns[2 * j] = b[pair * width_b + column_of(4 * j)];
-      columns[2 * j + 1] = b[pair * width_b + column_of(4 * j) + 1];
-    }
+    rows[0] = a[pair * width_a];
+    rows[1] = a[pair * width_a + 8];
+    columns = b + pair * width_b;
   }
-  __device__ float of(int i) const { return rows[i % 4 / 2] * columns[i / 4 * 2 + i % 2]; }
+  __device__ float of(int i) const { return rows[i % 4 / 2] * columns[i / 4 * 8 + i % 2]; }
 };
 }  // namespace
 
@@ -170,12 +209,13 @@ extern "C" __global__ void __launch_bounds__(SQUARE_THREADS, 1)
   const int* span = spans + blockIdx.x / across * 3;
   i64 first = span[0], end = span[1], expert = span[2], left = static_cast<i64>(blockIdx.x % across) * SIDE;
   i64 n_pairs = k / SIDE;
-  Factors factors{a + first * k, b + (expert * n + left) * k, k, k, r - 1 - first, static_cast<int>(n_pairs)};
+  u32 last = static_cast<u32>(min(r - 1 - first, static_cast<i64>(SIDE - 1)));
+  Factors factors{a + first * k, b + (expert * n + left) * k, static_cast<u32>(k), last, static_cast<int>(n_pairs)};
   i64 upper = first + row_of(0), lower = first + row_of(2);
   OfRows scales{a_scales + min(upper, r - 1) * n_pairs, a_scales + min(lower, r - 1) * n_pairs,
                 b_scales + (expert * n + left) / SIDE * n_pairs, {}};
   float total[SUMS] = {};
-  add_up(total, factors, squares(shared), scales);
+  Walk<decltype(scales)>{factors, squares(shared), scales}.go(total);
 #pragma unroll
   for (int i = 0; i < SUMS; i += 2) {
     i64 row = first + row_of(i);
@@ -197,11 +237,12 @@ extern "C" __global__ void __launch_bounds__(SQUARE_THREADS, 1)
   u32 across = static_cast<u32>(n / SIDE), down = static_cast<u32>(m / SIDE), square = blockIdx.x % (across * down);
   i64 expert = blockIdx.x / (across * down), top = static_cast<i64>(square / across) * SIDE;
   i64 left = static_cast<i64>(square % across) * SIDE, start = starts[expert];
-  Factors factors{a + top * r + start * SIDE, b + left * r + start * SIDE, r, r, SIDE - 1,
+  Factors factors{a + top * r + start * SIDE, b + left * r + start * SIDE, static_cast<u32>(r), SIDE - 1,
                   static_cast<int>(starts[expert + 1] - start)};
-  OfBoth scales{a_scales + start * m + top, b_scales + start * n + left, m, n, {}, {}};
+  OfBoth scales{a_scales + start * m + top + row_of(0), b_scales + start * n + left + column_of(0), static_cast<u32>(m),
+                static_cast<u32>(n), {}, nullptr};
   float total[SUMS] = {};
-  add_up(total, factors, squares(shared), scales);
+  Walk<decltype(scales)>{factors, squares(shared), scales}.go(total);
   out += expert * m * n;
 #pragma unroll
   for (int i = 0; i < SUMS; i += 2) {

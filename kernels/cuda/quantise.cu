@@ -179,31 +179,40 @@ struct Rows {
   }
 };
 
+// Where codes of a square lie that is turned round in shared memory: four neighbours of a column are a word. Words of a column
+// change places among each other, so that a warp's stores, which are of many columns, meet each bank once.
+template <class T>
+__device__ inline u32 word_of(u32 column, u32 row) {
+  constexpr u32 N = Pack<T>::N;
+  return column * (ALONG / 4) + (row / 4 ^ column / N * (N / 4));
+}
+
 // x [m, k] → codes [k, width], scales [tiles, k]: tiles of the transpose, whose rows are `width` wide: m, or whole tiles filled
-// up with zeros where a list has the tiles. A square is turned round in shared memory, where a row of codes has four bytes
-// more than its 128, so that a warp's stores meet few banks twice.
+// up with zeros where a list has the tiles.
 template <class T, bool ALIGNED>
 __device__ void quantise_upright(const T* x, u8* codes, float* scales, i64 m, i64 k, Rule rule, const int* spans,
                                  i64 width) {
-  constexpr int N = Pack<T>::N, PITCH = ALONG + 4;
+  constexpr int N = Pack<T>::N, LANES = ALONG / N, PASSES = Square<T>::PASSES, STEP = THREADS / LANES * 4;
   __shared__ u32 greatest[ALONG];
-  __shared__ u32 turned[ALONG * PITCH / 4];
-  u8* bytes = reinterpret_cast<u8*>(turned);
-  Square<T> square(k);
+  __shared__ u32 turned[ALONG * ALONG / 4];
   u32 across = static_cast<u32>((k + ALONG - 1) / ALONG), tile = blockIdx.x / across;
+  i64 left = static_cast<i64>(blockIdx.x % across) * ALONG;
   Rows rows(spans, tile, m);
-  square.top += rows.first - static_cast<i64>(tile) * ALONG;
-  Pack<T> held[Square<T>::PASSES];
+  // Of the square: a pack's first column, and the first of every four rows that follow each other.
+  u32 column = threadIdx.x % LANES * N, row = threadIdx.x / LANES * 4;
+  Pack<T> held[PASSES];
   u32 mine[N] = {};
   if (threadIdx.x < ALONG) greatest[threadIdx.x] = 0;
 #pragma unroll
-  for (int pass = 0; pass < Square<T>::PASSES; pass++) {
-    i64 row = square.top + pass * Square<T>::STEP;
-    held[pass] = load<T, ALIGNED>(x + row * k, square.first, row < rows.end ? k : 0);
+  for (int pass = 0; pass < PASSES; pass++) {
+    i64 from = rows.first + row + pass / 4 * STEP + pass % 4;
+    held[pass] = load<T, ALIGNED>(x + from * k, left + column, from < rows.end ? k : 0);
+  }
+#pragma unroll
+  for (int pass = 0; pass < PASSES; pass++) {
 #pragma unroll
     for (int i = 0; i < N; i++) mine[i] = max(mine[i], __float_as_uint(wide(held[pass].of[i])) & MAGNITUDE);
   }
-  int column = threadIdx.x % Square<T>::LANES * N, row = threadIdx.x / Square<T>::LANES;
   __syncthreads();
 #pragma unroll
   for (int i = 0; i < N; i++) atomicMax(&greatest[column + i], mine[i]);
@@ -212,20 +221,20 @@ __device__ void quantise_upright(const T* x, u8* codes, float* scales, i64 m, i6
   for (int i = 0; i < N; i++) {
     Divisor divisor(scale_of(greatest[column + i], rule));
 #pragma unroll
-    for (int pass = 0; pass < Square<T>::PASSES; pass++) {
-      float value = divisor.of(wide(held[pass].of[i]));
-      bytes[(column + i) * PITCH + row + pass * Square<T>::STEP] = static_cast<u8>(two_codes(value, value));
+    for (int four = 0; four < PASSES; four += 4) {
+      auto value = [&](int pass) { return divisor.of(wide(held[four + pass].of[i])); };
+      u32 word = two_codes(value(0), value(1)) | two_codes(value(2), value(3)) << 16;
+      turned[word_of<T>(column + i, row + four / 4 * STEP)] = word;
     }
   }
   __syncthreads();
-  i64 top = static_cast<i64>(tile) * ALONG, left = static_cast<i64>(blockIdx.x % across) * ALONG;
   if (threadIdx.x < ALONG && left + threadIdx.x < k) {
     scales[tile * k + left + threadIdx.x] = scale_of(greatest[threadIdx.x], rule);
   }
   // A warp has a row of the transpose, a lane four codes of it.
+  i64 first = static_cast<i64>(tile) * ALONG + threadIdx.x % 32 * 4;
   for (int line = threadIdx.x / 32; line < ALONG && left + line < k; line += THREADS / 32) {
-    i64 first = top + threadIdx.x % 32 * 4;
-    u32 word = turned[line * (PITCH / 4) + threadIdx.x % 32];
+    u32 word = turned[word_of<T>(line, threadIdx.x % 32 * 4)];
     u8* to = codes + (left + line) * width + first;
     if (width % 4 == 0) {
       if (first < width) *reinterpret_cast<u32*>(to) = word;

@@ -2,8 +2,9 @@
 #include "common.cuh"
 
 namespace {
-// Packs of a row that a thread holds: rows of 8,192 in FP32 and 16,384 in BF16 are read once.
-constexpr int HELD = 8;
+// Packs of a row that a thread holds: rows of 8,192 are read once.
+template <class T>
+constexpr int HELD = 32 / Pack<T>::N;
 constexpr int ROW_THREADS = 256;  // of a block, at most
 constexpr int HELD_BACK = 4;  // on the way back, which holds two rows; the rest of them comes from the cache
 
@@ -24,6 +25,7 @@ __device__ inline Pack<T> normed(Pack<T> pack, const Pack<T>& weight, float root
 // y = x / √(mean x² + ε) · w; scale [rows] keeps 1 / √(…). A block a row.
 template <class T, bool ALIGNED>
 __device__ void rms_norm(const T* x, const T* w, T* y, float* scale, i64 n, float eps) {
+  constexpr int HELD = ::HELD<T>;
   using Held = Row<T, ALIGNED, HELD>;
   x += blockIdx.x * n;
   y += blockIdx.x * n;

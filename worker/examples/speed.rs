@@ -155,8 +155,7 @@ impl Rank {
         self.model.backward(forward.saved, None, &mut self.gradients, &OneRank)?;
         let last = now(self.device);
         let norm = norms(self.gradients.tensors())?.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
-        clip(self.gradients.tensors(), norm, self.clip);
-        self.optimizer.step(&self.model, self.gradients.tensors(), self.rate)?;
+        self.optimizer.step(&self.model, self.gradients.tensors(), self.rate, clip(norm, self.clip))?;
         let parts = [middle - start, last - middle, now(self.device) - last];
         Ok((loss, parts.map(|part| part.as_secs_f64())))
     }

@@ -9,7 +9,7 @@ use crate::fp8::{ALONG, Quantised};
 /// Threads of a block in `grouped.cu`.
 const THREADS: u32 = 256;
 /// Pairs of squares in shared memory, and room to start at 1,024 bytes.
-const SHARED_BYTES: i64 = 4 * 2 * ALONG * ALONG + 1024;
+const SHARED_BYTES: i64 = 6 * 2 * ALONG * ALONG + 1024;
 
 /// Rows that lie by expert, cut into pieces of 128 rows or less, none with rows of two experts.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub(crate) fn grouped_weights(
     let ((r, m), e) = (a.codes.size2()?, spans.starts.size()[0] - 1);
     let n = b.codes.size()[1];
     let fits = sums.size() == [e, m, n] && sums.kind() == Kind::Float && sums.is_contiguous();
-    if !fits || b.codes.size()[0] != r || r != spans.tiles.size()[0] * ALONG || !is_whole(m) || !is_whole(n) {
+    if !fits || b.codes.size()[0] != r || r != spans.tiles.size()[0] * ALONG || ![r, m, n].into_iter().all(is_whole) {
         return Err(refused(a, b, spans));
     }
     // Codes of upright tiles lie turned round, as the kernel wants them.
@@ -89,8 +89,9 @@ pub(crate) fn grouped_weights(
     launch("grouped_weights", e * (m / ALONG) * (n / ALONG), &tensors, &sizes)
 }
 
+/// Whole squares, of which the kernel counts the bytes in 32 bits.
 fn is_whole(n: i64) -> bool {
-    n > 0 && n % ALONG == 0
+    (1..1 << 25).contains(&n) && n % ALONG == 0
 }
 
 fn launch(kernel: &str, blocks: i64, tensors: &[Tensor], sizes: &[Argument<'_>]) -> Result<(), TorchError> {

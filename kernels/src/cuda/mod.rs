@@ -5,6 +5,7 @@
 //!
 //! Shapes: m or r rows, k or n columns.
 
+mod adamw;
 mod card;
 mod compile;
 mod gate;
@@ -21,6 +22,7 @@ mod emulated;
 #[cfg(test)]
 mod tests;
 
+pub use adamw::{Weight, adamw};
 pub(crate) use card::is_hopper;
 pub use card::{prepare, takes};
 pub use compile::{Compiled, Footprint, compile, version};

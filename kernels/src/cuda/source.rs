@@ -42,6 +42,13 @@ impl Source {
 /// All files.
 pub const SOURCES: &[Source] = &[
     Source {
+        name: "adamw.cu",
+        text: include_str!("../../cuda/adamw.cu"),
+        in_formats: &["adamw"],
+        alone: &[],
+        is_hoppers: false,
+    },
+    Source {
         name: "quantise.cu",
         text: include_str!("../../cuda/quantise.cu"),
         in_formats: &["quantise_tiles", "quantise_blocks", "quantise_upright"],

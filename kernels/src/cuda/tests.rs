@@ -6,10 +6,11 @@ use tch::{Device, Kind, Tensor};
 
 use super::emulated::in_every_order;
 use super::{
-    BiasUse, GateRule, Gated, Score, combine, combine_backward, gate, gather, place, prepare, quantise, rms_norm,
-    rms_norm_backward, spread, swiglu, swiglu_backward,
+    BiasUse, GateRule, Gated, Score, Weight, adamw, combine, combine_backward, gate, gather, place, prepare, quantise,
+    rms_norm, rms_norm_backward, spread, swiglu, swiglu_backward,
 };
 use crate::fp8::{self, LEAST, LEAST_GRADIENT, Quantised, ScaleRule, Scaling};
+use crate::{AdamW, fused_adamw};
 
 /// Formats, and how far results may be apart relative to the largest element.
 const FORMATS: [(Kind, f64); 2] = [(Kind::Float, 2e-6), (Kind::BFloat16, 8e-3)];
@@ -41,6 +42,7 @@ fn a_card_computes_what_the_emulation_does() {
     what_is_not_finite_spoils_its_own_tile_and_no_other();
     norms_and_their_gradients_are_those_of_the_twin();
     swiglu_and_its_gradient_are_those_of_the_twin();
+    an_update_is_that_of_the_twin();
     places_are_those_of_a_stable_sort();
     rows_go_to_their_places_and_come_back();
     the_gate_chooses_and_weighs_by_its_definition();
@@ -202,6 +204,39 @@ fn shapes_and_formats_that_do_not_belong_together_are_told() {
     let (long, w) = (x(&[1, 20000], Kind::Float), x(&[20000], Kind::Float));
     let told = rms_norm_backward(&long, &long, &w, &x(&[1], Kind::Float)).unwrap_err().to_string();
     assert!(told.contains("80000 bytes of shared memory, at most 49152"), "{told}");
+}
+
+#[test]
+fn an_update_is_that_of_the_twin() {
+    let numbers = AdamW { learning_rate: 1e-2, beta1: 0.9, beta2: 0.95, weight_decay: 0.1, eps: 1e-8 };
+    for (kind, n) in [(Kind::Float, 1031), (Kind::BFloat16, 1031), (Kind::Float, 1024), (Kind::BFloat16, 3)] {
+        let of = |x: Tensor, kind: Kind| if n == 1024 { shifted(&x.to_kind(kind)) } else { x.to_kind(kind) };
+        let (master, gradient) =
+            (of(random(&[n], Kind::Float), Kind::Float), of(random(&[n], Kind::Float), Kind::Float));
+        let moments = [random(&[n], kind) * 0.1, random(&[n], kind).square()].map(|x| of(x, kind));
+        let copy = of(Tensor::zeros([n], (Kind::BFloat16, here())), Kind::BFloat16);
+        let wide = |x: &Tensor| x.to_device(Device::Cpu).to_kind(Kind::Float).copy();
+        let (twin, clipped) = (wide(&master), wide(&gradient) * 0.25);
+        let twins = moments.each_ref().map(wide);
+        let steps = Tensor::from(6.0_f32);
+        let [m, v] = twins.each_ref();
+        fused_adamw(&[twin.shallow_clone()], &[clipped], &[m.shallow_clone()], &[v.shallow_clone()], &[steps], numbers)
+            .expect("an update");
+
+        let weight = Weight { master: &master, gradient: &gradient, moments: moments.each_ref(), copy: Some(&copy) };
+        adamw(&weight, numbers, 0.25, 7).expect("an update");
+        close("weights", &wide(&master), &twin, 1e-6);
+        for (found, want) in moments.iter().zip(&twins) {
+            close("moments", &wide(found), want, if kind == Kind::Float { 1e-6 } else { 8e-3 });
+        }
+        assert_eq!(list(&copy), list(&master.to_kind(Kind::BFloat16)), "{kind:?} {n}");
+        let alone = Weight { copy: None, ..weight };
+        adamw(&alone, numbers, 0.25, 8).expect("an update");
+    }
+    let x = random(&[3], Kind::Float);
+    let wrong = Weight { master: &x, gradient: &x, moments: [&x, &random(&[2], Kind::Float)], copy: None };
+    let told = adamw(&wrong, numbers, 1.0, 1).unwrap_err().to_string();
+    assert!(told.contains("Float [2]"), "{told}");
 }
 
 #[test]

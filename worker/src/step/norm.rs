@@ -66,13 +66,17 @@ impl NormShare {
     }
 }
 
-/// Scales `gradients` down to the norm `limit` (arXiv 1211.5063).
-pub fn clip(gradients: &[Tensor], norm: f64, limit: f64) {
-    if norm > limit {
-        let scale = limit / (norm + 1e-6);
+/// The factor that brings gradients of this norm down to the norm `limit` (arXiv 1211.5063); 1 for shorter ones.
+pub fn clip(norm: f64, limit: f64) -> f64 {
+    if norm > limit { limit / (norm + 1e-6) } else { 1.0 }
+}
+
+/// Multiplies all of them in place.
+pub(super) fn scale(gradients: &[Tensor], by: f64) {
+    if by != 1.0 {
         no_grad(|| {
             for gradient in gradients {
-                let _ = gradient.shallow_clone().g_mul_scalar_(scale);
+                let _ = gradient.shallow_clone().g_mul_scalar_(by);
             }
         });
     }

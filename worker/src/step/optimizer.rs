@@ -1,9 +1,12 @@
 //! AdamW with master weights: one fused update over all matrices, one over all norms.
 
+use ds_kernels::cuda::{self, Weight};
 use ds_kernels::{AdamW, TorchError, fused_adamw};
 use ds_model::StageModel;
 use ds_plan::spec::{AdamWSpec, MomentType};
 use tch::{Kind, Tensor, no_grad};
+
+use super::norm::scale;
 
 /// Elements of moments that are widened at the same time: what that takes is small beside a rank's weights.
 const WIDENED_AT_ONCE: usize = 8 << 20;
@@ -16,7 +19,8 @@ pub struct Optimizer {
     moments1: Vec<Tensor>,
     moments2: Vec<Tensor>,
     /// Updates so far, one number a parameter as the fused kernel wants it.
-    n_updates: Vec<Tensor>,
+    counts: Vec<Tensor>,
+    n_updates: u64,
     decays: Vec<bool>,
 }
 
@@ -48,7 +52,8 @@ impl Optimizer {
             spec,
             moments1: zeros(),
             moments2: zeros(),
-            n_updates: masters.iter().map(|m| Tensor::zeros([], (Kind::Float, m.device()))).collect(),
+            counts: masters.iter().map(|m| Tensor::zeros([], (Kind::Float, m.device()))).collect(),
+            n_updates: 0,
             decays: parameters.iter().map(|p| p.decays).collect(),
             masters,
         }
@@ -72,32 +77,70 @@ impl Optimizer {
     /// After masters were overwritten: tells the model, and how many updates they have seen.
     pub fn restored(&mut self, model: &StageModel, n_updates: u64) {
         no_grad(|| {
-            for count in &mut self.n_updates {
+            for count in &mut self.counts {
                 let _ = count.fill_(n_updates as f64);
             }
         });
+        self.n_updates = n_updates;
         self.publish(model);
     }
 
-    /// One update of every parameter with a gradient, and hence of all: an expert without tokens has a zero gradient.
+    /// One update of every parameter with a gradient, and hence of all: an expert without tokens has a zero gradient. It is
+    /// that of gradients times `clip`, which they may be multiplied by in place.
     ///
     /// # Errors
     /// What LibTorch refuses.
-    pub fn step(&mut self, model: &StageModel, gradients: &[Tensor], learning_rate: f64) -> Result<(), TorchError> {
+    pub fn step(
+        &mut self,
+        model: &StageModel,
+        gradients: &[Tensor],
+        learning_rate: f64,
+        clip: f64,
+    ) -> Result<(), TorchError> {
+        self.n_updates += 1;
+        if self.masters.iter().all(cuda::takes) {
+            return self.step_on_card(model, gradients, learning_rate, clip);
+        }
+        scale(gradients, clip);
         for decays in [true, false] {
-            let settings = AdamW {
-                learning_rate,
-                beta1: self.spec.beta1,
-                beta2: self.spec.beta2,
-                weight_decay: if decays { self.spec.weight_decay } else { 0.0 },
-                eps: self.spec.eps,
-            };
+            let settings = self.settings(learning_rate, decays);
             let places: Vec<usize> = (0..self.masters.len()).filter(|&i| self.decays[i] == decays).collect();
             for places in self.at_once(&places) {
                 self.update(places, gradients, settings)?;
             }
         }
         self.publish(model);
+        Ok(())
+    }
+
+    fn settings(&self, learning_rate: f64, decays: bool) -> AdamW {
+        AdamW {
+            learning_rate,
+            beta1: self.spec.beta1,
+            beta2: self.spec.beta2,
+            weight_decay: if decays { self.spec.weight_decay } else { 0.0 },
+            eps: self.spec.eps,
+        }
+    }
+
+    /// By the card's kernel, which clips and publishes on the way.
+    fn step_on_card(
+        &self,
+        model: &StageModel,
+        gradients: &[Tensor],
+        learning_rate: f64,
+        clip: f64,
+    ) -> Result<(), TorchError> {
+        for (i, (parameter, master)) in model.parameters().iter().zip(&self.masters).enumerate() {
+            let tensor = &parameter.tensor;
+            let weight = Weight {
+                master,
+                gradient: &gradients[i],
+                moments: [&self.moments1[i], &self.moments2[i]],
+                copy: (tensor.kind() != master.kind()).then_some(tensor),
+            };
+            cuda::adamw(&weight, self.settings(learning_rate, self.decays[i]), clip, self.n_updates)?;
+        }
         Ok(())
     }
 
@@ -124,7 +167,7 @@ impl Optimizer {
             places.iter().map(|&i| all[i].to_kind(self.masters[i].kind())).collect()
         };
         let (moments1, moments2) = (widened(&self.moments1), widened(&self.moments2));
-        let (masters, gradients, counts) = (pick(&self.masters), pick(gradients), pick(&self.n_updates));
+        let (masters, gradients, counts) = (pick(&self.masters), pick(gradients), pick(&self.counts));
         fused_adamw(&masters, &gradients, &moments1, &moments2, &counts, settings)?;
         no_grad(|| {
             for (kept, wide) in [(&self.moments1, moments1), (&self.moments2, moments2)] {

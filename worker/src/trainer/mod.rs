@@ -116,7 +116,7 @@ impl Trainer {
         &self.model
     }
 
-    /// Gradients of the last step, after sums and clipping; aligned with the model's parameters.
+    /// Gradients of the last step, after sums; an update may have clipped them. Aligned with the model's parameters.
     pub fn gradients(&self) -> &[Tensor] {
         self.gradients.tensors()
     }
@@ -252,13 +252,11 @@ impl Trainer {
     }
 
     fn update(&mut self, norm: f64, rate: f64) -> Result<(), RankError> {
-        if let Some(limit) = self.phase().clip {
-            clip(self.gradients.tensors(), norm, limit);
-        }
+        let clip = self.phase().clip.map_or(1.0, |limit| clip(norm, limit));
         if let Some(ema) = &self.ema {
             ema.settle()?;
         }
-        self.optimizer.step(&self.model, self.gradients.tensors(), rate)?;
+        self.optimizer.step(&self.model, self.gradients.tensors(), rate, clip)?;
         Ok(self.ema.as_ref().map_or(Ok(()), Ema::follow)?)
     }
 
