@@ -41,6 +41,10 @@ pub enum GroupKind {
     Expert,
     /// The ranks that hold the same experts: their gradients.
     Replica,
+    /// Of an expert group, the ranks of the same index on its nodes: tokens cross to nodes.
+    Peers,
+    /// Of an expert group, the ranks on one node: tokens go on to their experts.
+    Node,
 }
 
 /// A set of ranks that talk together.
@@ -180,8 +184,40 @@ impl Grid {
                 (at.pipeline, at.tensor, self.expert_index(rank))
             }),
         ];
-        let mut groups: Vec<Group> = Vec::new();
-        for (kind, key) in keys {
+        let mut groups = Vec::new();
+        self.cut(&keys, &mut groups);
+        groups
+    }
+
+    /// Ranks of an expert group that share a node of `gpus_per_node` ranks; none for one node.
+    pub fn n_expert_on_node(&self, gpus_per_node: Option<u32>) -> u32 {
+        gpus_per_node.map_or(self.expert, |n| (n / self.tensor).clamp(1, self.expert))
+    }
+
+    /// The groups of an exchange that is limited by such nodes, with numbers after those of [`Grid::groups`].
+    pub fn node_groups(&self, gpus_per_node: Option<u32>) -> Vec<Group> {
+        let each = self.n_expert_on_node(gpus_per_node);
+        let of_expert_group = |rank| {
+            let at = self.coordinates(rank);
+            (at.pipeline * self.tensor + at.tensor, self.replica(rank))
+        };
+        let key = |rank, within| {
+            let (at, replica) = of_expert_group(rank);
+            (at, replica, within)
+        };
+        let keys: [(GroupKind, KeyOf<'_>); 2] = [
+            (GroupKind::Peers, &|rank| key(rank, self.expert_index(rank) % each)),
+            (GroupKind::Node, &|rank| key(rank, self.expert_index(rank) / each)),
+        ];
+        let mut groups = self.groups();
+        let n_before = groups.len();
+        self.cut(&keys, &mut groups);
+        groups.split_off(n_before)
+    }
+
+    /// Adds the groups of each kind: ranks with the same key.
+    fn cut(&self, keys: &[(GroupKind, KeyOf<'_>)], groups: &mut Vec<Group>) {
+        for &(kind, key) in keys {
             // Groups of a kind stand in the order of their first ranks.
             let mut place_of = HashMap::new();
             for rank in self.ranks() {
@@ -192,7 +228,6 @@ impl Grid {
                 groups[place].ranks.push(rank);
             }
         }
-        groups
     }
 }
 
@@ -256,10 +291,40 @@ mod tests {
                     GroupKind::Data => grid.n_samplers(),
                     GroupKind::Expert => grid.n_expert(),
                     GroupKind::Replica => grid.n_replicas(),
+                    GroupKind::Peers | GroupKind::Node => unreachable!("they are no groups of every grid"),
                 };
                 for group in of_kind(&grid, kind) {
                     assert_eq!(group.ranks.len(), size as usize, "{grid:?} {group:?}");
                     assert!(group.ranks.is_sorted(), "{grid:?} {group:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_expert_group_is_its_nodes_times_its_peers() {
+        for grid in small_grids() {
+            for gpus_per_node in [None, Some(1), Some(2), Some(4)] {
+                let each = grid.n_expert_on_node(gpus_per_node);
+                let (n, span) = (gpus_per_node.unwrap_or(0), grid.n_expert() * grid.n_tensor());
+                let divides = n > 0 && span.is_multiple_of(n) && n.is_multiple_of(grid.n_tensor());
+                if !n.is_multiple_of(span) && !divides {
+                    continue;
+                }
+                let groups = grid.node_groups(gpus_per_node);
+                let first = grid.groups().len() as u32;
+                assert_eq!(
+                    groups.iter().map(|g| g.id.0).collect::<Vec<_>>(),
+                    (first..).take(groups.len()).collect::<Vec<_>>()
+                );
+                for rank in grid.ranks() {
+                    let of = |kind| groups.iter().find(|g| g.kind == kind && g.ranks.contains(&rank)).unwrap();
+                    let (peers, node) = (&of(GroupKind::Peers).ranks, &of(GroupKind::Node).ranks);
+                    assert_eq!((node.len() * peers.len(), node.len()), (grid.n_expert() as usize, each as usize));
+                    let place = |ranks: &[RankId]| ranks.iter().position(|&r| r == rank).unwrap();
+                    let index = place(peers) * node.len() + place(node);
+                    assert_eq!(index, grid.expert_index(rank) as usize, "{grid:?} {rank:?}");
+                    assert!(n == 0 || node.iter().all(|r| r.0 / n == rank.0 / n), "{grid:?} {node:?}");
                 }
             }
         }

@@ -8,7 +8,7 @@ use ds_arch::{LayerId, Parameter, Place, parameters};
 use crate::grid::{Coordinates, Grid, Group, RankId};
 use crate::refusal::{PlanError, refuse};
 use crate::schedule::{Action, Placement, Schedule, StageId};
-use crate::spec::{JobSpec, Recompute};
+use crate::spec::{ExchangeKind, JobSpec, Recompute};
 use crate::stages::stages;
 
 /// A run of the model that one pipeline coordinate holds.
@@ -92,7 +92,11 @@ impl JobPlan {
         let stages = stages(&spec, placement.n_stages());
         let stage = |id: StageId| stages[id.0 as usize].clone();
         let held = (0..grid.n_pipeline()).map(|p| placement.stages_at(p).into_iter().map(stage).collect()).collect();
-        Ok(Self { groups: grid.groups(), spec, grid, stages, held, schedule })
+        let mut groups = grid.groups();
+        if spec.parallel.exchange == ExchangeKind::NodeLimited {
+            groups.extend(grid.node_groups(spec.cluster.gpus_per_node));
+        }
+        Ok(Self { groups, spec, grid, stages, held, schedule })
     }
 
     /// The same plan with another rule of what is divided and what is computed again: neither changes who does what.
@@ -284,6 +288,14 @@ mod tests {
         refused(
             |job| job.model.moe.n_experts = 7,
             "parallel: expert 2 must divide model.moe.n_experts 7, since every rank holds as many",
+        );
+        refused(
+            |job| {
+                (job.parallel.data, job.parallel.expert, job.train[0].batch) = (4, 4, 32);
+                (job.parallel.exchange, job.cluster.gpus_per_node) = (ExchangeKind::NodeLimited, Some(3));
+            },
+            "cluster: gpus_per_node 3 must be a multiple of parallel.expert 4 x tensor 1, or divide it and be a \
+             multiple of tensor, since every node has as many ranks of an expert group",
         );
         refused(|job| job.parallel.pipeline = 5, "parallel: 5 stages need as many layers, model.n_layers is 4");
         refused(

@@ -2,7 +2,7 @@
 //! last door, for specs that were built or changed in memory.
 
 use crate::schedule::{ImpossibleSchedule, Schedule, fits_virtual};
-use crate::spec::JobSpec;
+use crate::spec::{ExchangeKind, JobSpec};
 
 /// Why a spec has no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +49,19 @@ pub enum PlanError {
         /// Of a layer.
         n_experts: u32,
     },
+    /// Nodes cut expert groups into equal parts.
+    #[error(
+        "cluster: gpus_per_node {gpus_per_node} must be a multiple of parallel.expert {expert} x tensor {tensor}, or \
+         divide it and be a multiple of tensor, since every node has as many ranks of an expert group"
+    )]
+    NodesDoNotDivide {
+        /// Ranks that share a node.
+        gpus_per_node: u32,
+        /// Axis.
+        expert: u32,
+        /// Axis.
+        tensor: u32,
+    },
     /// Every stage has a layer.
     #[error("parallel: {n_stages} stages need as many layers, model.n_layers is {n_layers}")]
     TooFewLayers {
@@ -89,6 +102,13 @@ pub enum PlanError {
 // Far more than any cluster has GPUs, and small enough that a plan's tables fit in memory.
 pub(crate) const MOST_RANKS: u32 = 1 << 18;
 
+/// Whether nodes cut every expert group into equal parts, where that matters.
+pub(crate) fn fits_nodes(spec: &JobSpec) -> bool {
+    let (tensor, n_ranks) = (spec.parallel.tensor, spec.parallel.expert.saturating_mul(spec.parallel.tensor));
+    let fits = |n: u32| n.is_multiple_of(n_ranks) || (n_ranks.is_multiple_of(n) && n.is_multiple_of(tensor));
+    spec.parallel.exchange == ExchangeKind::Plain || spec.cluster.gpus_per_node.is_none_or(fits)
+}
+
 /// Checks the spec and gives the schedule of its pipelines.
 pub(crate) fn refuse(spec: &JobSpec) -> Result<Schedule, PlanError> {
     let [phase] = spec.train.as_slice() else { return Err(PlanError::Phases { phases: spec.train.len() }) };
@@ -121,6 +141,9 @@ pub(crate) fn refuse(spec: &JobSpec) -> Result<Schedule, PlanError> {
     }
     if !n_experts.is_multiple_of(expert) {
         return Err(PlanError::ExpertsLeftOver { expert, n_experts });
+    }
+    if let Some(gpus_per_node) = spec.cluster.gpus_per_node.filter(|_| !fits_nodes(spec)) {
+        return Err(PlanError::NodesDoNotDivide { gpus_per_node, expert, tensor });
     }
     if !phase.sequence.is_multiple_of(context) {
         return Err(PlanError::SequenceDoesNotDivide { sequence: phase.sequence, context });

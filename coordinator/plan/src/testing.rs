@@ -7,9 +7,9 @@ use ds_arch::preset;
 
 use crate::job::JobPlan;
 use crate::spec::{
-    AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, JobSpec,
-    LearningRateSpec, MomentType, ParallelSpec, PhaseSpec, PrecisionSpec, Recompute, ScaleType, ScheduleKind,
-    TokenizerSpec, WireType,
+    AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
+    ExchangeKind, JobSpec, LearningRateSpec, MomentType, ParallelSpec, PhaseSpec, PrecisionSpec, Recompute, ScaleType,
+    ScheduleKind, TokenizerSpec, WireType,
 };
 
 /// The model of that name on such a grid, with 8 microbatches a rank.
@@ -29,6 +29,7 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             virtual_stages: 1,
             zero: 0,
             recompute: Recompute::None,
+            exchange: ExchangeKind::Plain,
         },
         train: vec![PhaseSpec {
             steps: 10,
@@ -55,6 +56,7 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
         checkpoint: CheckpointSpec { every: 0, keep: 1, folder: None, start_from: None },
         cluster: ClusterSpec {
             device: DeviceKind::Cpu,
+            gpus_per_node: None,
             threads: 1,
             share_devices: false,
             priority: 0,

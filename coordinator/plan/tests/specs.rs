@@ -7,8 +7,9 @@ use ds_arch::{GroupLimit, MtpInput, PRESETS, preset};
 use ds_plan::JobPlan;
 use ds_plan::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, BiasRule, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
-    Explained, JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, ParallelSpec, PhaseSpec,
-    PrecisionSpec, Recompute, Resolved, ScaleType, ScheduleKind, TokenizerSpec, WireType, read, schema, to_yaml,
+    ExchangeKind, Explained, JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, ParallelSpec,
+    PhaseSpec, PrecisionSpec, Recompute, Resolved, ScaleType, ScheduleKind, TokenizerSpec, WireType, read, schema,
+    to_yaml,
 };
 use serde_json::Value;
 
@@ -58,6 +59,7 @@ fn a_file_of_version_1_means_what_it_meant() {
             virtual_stages: 1,
             zero: 0,
             recompute: Recompute::None,
+            exchange: ExchangeKind::Plain,
         },
         train: vec![PhaseSpec {
             steps: 600,
@@ -101,6 +103,7 @@ fn a_file_of_version_1_means_what_it_meant() {
         },
         cluster: ClusterSpec {
             device: DeviceKind::Cuda,
+            gpus_per_node: None,
             threads: 2,
             share_devices: true,
             priority: -3,

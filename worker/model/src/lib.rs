@@ -26,7 +26,7 @@ mod watch;
 
 pub use bias::{BiasStep, update_bias};
 pub use error::ModelError;
-pub use exchange::{Arrival, ExpertExchange, OneRank, Route};
+pub use exchange::{Arrival, ExpertExchange, Leg, OneRank, Route, SummingExchange, Visitors, Visits};
 pub use loss::{IGNORED, LossWeights, StageLosses};
 pub use parameters::{Gradients, Logical, StagePart, StoredParameter};
 pub use precision::{Precision, Products};

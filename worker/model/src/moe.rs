@@ -1,5 +1,7 @@
 //! DeepSeekMoE (arXiv 2412.19437, equations 12 to 20): gate, dispatch, experts, combine. No token is dropped.
 
+mod summed;
+
 use std::rc::Rc;
 
 use ds_arch::{LayerId, ModelConfig, MoeConfig};
@@ -14,6 +16,8 @@ use crate::norm::rms_norm;
 use crate::parameters::Store;
 use crate::tape::{Leaf, Tape, Value, Walk};
 use crate::{ModelError, Precision, Products};
+
+use summed::Choices;
 
 /// The experts of one layer, and its gate.
 pub(crate) struct Moe {
@@ -96,29 +100,46 @@ impl Moe {
             Ok(outputs)
         })?;
         let chosen = chosen.expect("the gate has run");
-        let experts = &chosen.experts;
-        let permutation = Permutation::new(experts, i64::from(self.config.n_experts), &x.1)?;
+        let load = Vec::<f64>::try_from(loads(&self.config, &chosen.experts, counts))?;
+        let choices = Choices { experts: &chosen.experts, weights: &weights };
+        let hidden = match exchange.summing() {
+            None => self.in_rows(tape, store, (h, &x), &choices, exchange)?,
+            Some(summing) => self.summed(tape, store, (h, &x), &choices, summing)?,
+        };
+        Ok(MoeForward { hidden, balance: [of_sequences, of_all], load, chosen })
+    }
+
+    /// h, the shared experts and the weighed sum of the chosen ones, of the normed tokens `x`, `[n, d]`: a row goes to
+    /// each choice and comes back, and is weighed at home.
+    fn in_rows(
+        &self,
+        tape: &mut Tape,
+        store: &Store,
+        (h, x): (&(Value, Tensor), &(Value, Tensor)),
+        choices: &Choices<'_>,
+        exchange: &dyn ExpertExchange,
+    ) -> Result<(Value, Tensor), ModelError> {
+        let permutation = Permutation::new(choices.experts, i64::from(self.config.n_experts), &x.1)?;
         let rows = Rc::new(Rows { route: exchange.route(permutation.counts.clone())?, permutation });
 
         let sent = rows.permutation.spread(&x.1)?;
         let arrival = exchange.dispatch(&rows.route, &sent)?;
         // While rows are on their way.
-        let base = self.shared(tape, store, h, &x)?;
-        let load = Vec::<f64>::try_from(loads(&self.config, experts, counts))?;
+        let base = self.shared(tape, store, h, x)?;
         let way = rows.clone();
         let arrived = tape.written(x.0, arrival()?, Box::new(move |g, walk| way.tokens_back(&g, walk.exchange)));
-        let out = self.experts(tape, store, &arrived, &rows.route)?;
+        let out = self.experts(tape, store, &arrived, &rows.route.arrived)?;
         let back = exchange.combine(&rows.route, &out.1)?()?;
         let way = rows.clone();
         let back = tape.written(out.0, back, Box::new(move |g, walk| walk.exchange.dispatch(&way.route, &g)?()));
 
         let place = &rows.permutation.place;
-        let [hidden] = tape.graph(&[&base, &back, &weights], Vec::new(), |inputs, _| {
+        let [hidden] = tape.graph(&[&base, &back, choices.weights], Vec::new(), |inputs, _| {
             // In the order of the choices, so that the sum is the same on every grid.
             let h = inputs[0].reshape([-1, self.hidden]);
             Ok([fused::combine(&h, &inputs[1], place, &inputs[2])?.view_as(&inputs[0])])
         })?;
-        Ok(MoeForward { hidden, balance: [of_sequences, of_all], load, chosen })
+        Ok(hidden)
     }
 
     /// h plus the shared experts, if there are any.
@@ -141,31 +162,31 @@ impl Moe {
         Ok(sum)
     }
 
-    /// The local experts over the rows that arrived.
+    /// The local experts over the rows that arrived, `counts` for each of them.
     fn experts(
         &self,
         tape: &mut Tape,
         store: &Store,
         arrived: &(Value, Tensor),
-        route: &Route,
+        counts: &[i64],
     ) -> Result<(Value, Tensor), ModelError> {
         if self.products == Products::Plain && arrived.1.device() == Device::Cpu {
-            return self.experts_at_once(tape, store, arrived, route);
+            return self.experts_at_once(tape, store, arrived, counts);
         }
         let [gate_up, down] = self.stacks(store);
         if self.products == Products::Plain && fused::groups(&arrived.1, &down.tensor) {
             let [out] = tape.graph(&[arrived], vec![gate_up, down], |inputs, leaves| {
-                Ok([fused::grouped_experts(&inputs[0], &leaves[0].tensor, &leaves[1].tensor, &route.arrived)?])
+                Ok([fused::grouped_experts(&inputs[0], &leaves[0].tensor, &leaves[1].tensor, counts)?])
             })?;
             return Ok(out);
         }
         if let Products::Fp8(rule) = self.products
             && fp8::groups(&arrived.1, &down.tensor)
         {
-            return self.experts_by_codes(tape, arrived, [gate_up, down], route, rule);
+            return self.experts_by_codes(tape, arrived, [gate_up, down], counts, rule);
         }
-        let [out] = tape.graph(&[arrived], self.expert_leaves(store, route), |inputs, leaves| {
-            Ok([self.experts_in_turn(&inputs[0], leaves, route)?])
+        let [out] = tape.graph(&[arrived], self.expert_leaves(store, counts), |inputs, leaves| {
+            Ok([self.experts_in_turn(&inputs[0], leaves, counts)?])
         })?;
         Ok(out)
     }
@@ -176,10 +197,10 @@ impl Moe {
         tape: &mut Tape,
         store: &Store,
         (value, x): &(Value, Tensor),
-        route: &Route,
+        counts: &[i64],
     ) -> Result<(Value, Tensor), ModelError> {
         let [gate_up, down] = self.stacks(store);
-        let weights = Experts::new(&gate_up.tensor, &down.tensor, &route.arrived)?;
+        let weights = Experts::new(&gate_up.tensor, &down.tensor, counts)?;
         let (y, both) = fused::experts(x, &weights)?;
         let (x, places) = (x.shallow_clone(), [gate_up.gradient.0, down.gradient.0]);
         let back = move |g: Tensor, walk: &mut Walk<'_>| {
@@ -195,10 +216,10 @@ impl Moe {
         tape: &mut Tape,
         (value, x): &(Value, Tensor),
         [gate_up, down]: [Leaf; 2],
-        route: &Route,
+        counts: &[i64],
         rule: ScaleRule,
     ) -> Result<(Value, Tensor), ModelError> {
-        let (y, kept) = fp8::experts(x, &gate_up.tensor, &down.tensor, &route.arrived, rule)?;
+        let (y, kept) = fp8::experts(x, &gate_up.tensor, &down.tensor, counts, rule)?;
         let places = [gate_up.gradient.0, down.gradient.0];
         let back = move |g: Tensor, walk: &mut Walk<'_>| {
             Ok(fp8::experts_backward(&g, &kept, places.map(|place| walk.gradients.taken_over(place)))?)
@@ -207,8 +228,8 @@ impl Moe {
     }
 
     /// Expert after expert.
-    fn experts_in_turn(&self, arrived: &Tensor, leaves: &[Leaf], route: &Route) -> Result<Tensor, ModelError> {
-        let busy: Vec<i64> = route.arrived.iter().copied().filter(|&n| n > 0).collect();
+    fn experts_in_turn(&self, arrived: &Tensor, leaves: &[Leaf], counts: &[i64]) -> Result<Tensor, ModelError> {
+        let busy: Vec<i64> = counts.iter().copied().filter(|&n| n > 0).collect();
         if busy.is_empty() {
             return Ok(arrived.shallow_clone());
         }
@@ -224,12 +245,12 @@ impl Moe {
     }
 
     /// Two leaves for every local expert that got rows.
-    fn expert_leaves(&self, store: &Store, route: &Route) -> Vec<Leaf> {
+    fn expert_leaves(&self, store: &Store, counts: &[i64]) -> Vec<Leaf> {
         let (inner, d) = (i64::from(self.config.expert_hidden), self.hidden);
         let base = format!("{}.mlp.experts", self.base);
         let (gate_up, down) = (format!("{base}.gate_up"), format!("{base}.down"));
         (0..self.n_local)
-            .zip(&route.arrived)
+            .zip(counts)
             .filter(|&(_, &n)| n > 0)
             .flat_map(|(i, _)| {
                 let both = store.rows(&gate_up, 2 * i..2 * i + 2, &[2, inner, d]);

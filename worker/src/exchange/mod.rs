@@ -1,21 +1,29 @@
-//! The all-to-all behind the network's exchange with experts.
+//! The all-to-all behind the network's exchange with experts: a row for every choice from rank to rank, or limited by
+//! nodes.
 
+mod choices;
+mod node_limited;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::time::Duration;
 
-use ds_model::{Arrival, ExpertExchange, ModelError, Route};
+use ds_model::{Arrival, ExpertExchange, ModelError, Route, SummingExchange};
 use tch::{Kind, Tensor};
 
 use crate::comm::{CommError, Group, Pending};
 use crate::step::{Cause, Ledger, now};
 
+pub(crate) use node_limited::Nodes;
 use wire::Format;
 pub(crate) use wire::Formats;
 
 /// Experts spread evenly over a group: its rank i holds the i-th run of them.
 pub(crate) struct CommExchange {
     group: Group,
+    /// Where tokens travel over nodes.
+    nodes: Option<Nodes>,
     n_local: usize,
     formats: Formats,
     timeout: Duration,
@@ -25,7 +33,12 @@ impl CommExchange {
     /// Of `n_experts` over `group`, which must divide them; an operation that takes longer than `timeout` has failed.
     pub(crate) fn new(group: Group, n_experts: u32, formats: Formats, timeout: Duration) -> Self {
         let n_local = n_experts as usize / group.size();
-        Self { group, n_local, formats, timeout }
+        Self { group, nodes: None, n_local, formats, timeout }
+    }
+
+    /// The same limited by nodes, if there are any.
+    pub(crate) fn over(self, nodes: Option<Nodes>) -> Self {
+        Self { nodes, ..self }
     }
 
     /// Books the time that it waits to a ledger.
@@ -96,6 +109,10 @@ impl ExpertExchange for Booked<'_> {
         let rows = by_source.map_or_else(|| rows.shallow_clone(), |order| rows.index_select(0, &order));
         Ok(Box::new(self.start(&rows, self.exchange.formats.combine, (&from, &to))?))
     }
+
+    fn summing(&self) -> Option<&dyn SummingExchange> {
+        self.exchange.nodes.is_some().then_some(self)
+    }
 }
 
 /// Rows arrive rank after rank; this is their order expert after expert. None where that is the same.
@@ -122,17 +139,4 @@ fn by_expert(route: &Route) -> Option<Tensor> {
 
 fn failed(error: CommError) -> ModelError {
     ModelError::Exchange { peer: error.culprit().map(|rank| rank.0), reason: Box::new(error) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_of_an_expert_stand_together_in_the_order_of_their_ranks() {
-        let arrived_from = vec![vec![2, 1], vec![1, 2]];
-        let route = Route { sent: vec![], arrived: vec![3, 3], arrived_from };
-        let order = Vec::<i64>::try_from(by_expert(&route).unwrap()).unwrap();
-        assert_eq!(order, [0, 1, 3, 2, 4, 5]);
-    }
 }

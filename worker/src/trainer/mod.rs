@@ -17,7 +17,7 @@ use tch::Tensor;
 
 use crate::comm::{Endpoint, ReduceOp};
 use crate::error::RankError;
-use crate::exchange::{CommExchange, Formats};
+use crate::exchange::CommExchange;
 use crate::step::{
     Batches, Cause, Cut, Ema, Executor, Ledger, NormShare, Optimizer, Statistics, clip, maxvio, mean, n_targets,
     sum_over, sum_over_holders,
@@ -84,12 +84,7 @@ impl Trainer {
         Ok(Self {
             gradients: Gradients::zeros(&model),
             norm_share: NormShare::new(&plan, rank.rank, &model),
-            exchange: CommExchange::new(
-                groups.expert.clone(),
-                plan.spec().model.moe.n_experts,
-                Formats::of(&plan.spec().precision),
-                groups.timeout,
-            ),
+            exchange: setup::exchange(&plan, &groups),
             shared: shared(&plan, &model),
             layers: plan.spec().model.moe_layers().collect(),
             plan,

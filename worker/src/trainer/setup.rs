@@ -13,6 +13,7 @@ use tch::{Device, Kind};
 use super::checkpoints::{self, Checkpoints};
 use crate::comm::{Endpoint, Group};
 use crate::error::RankError;
+use crate::exchange::{CommExchange, Formats, Nodes};
 use crate::step::{Cut, Ema, Optimizer, now};
 
 /// What a seat brings to a rank.
@@ -33,6 +34,8 @@ pub(crate) struct Groups {
     pub(crate) data: Group,
     pub(crate) expert: Group,
     pub(crate) replica: Group,
+    /// Of an exchange that is limited by nodes: those of the same index, those of the same node.
+    pub(crate) nodes: Option<(Group, Group)>,
     /// Of every operation.
     pub(crate) timeout: Duration,
 }
@@ -42,16 +45,15 @@ impl Groups {
         // In the plan's order, on every rank.
         let made: Vec<(GroupKind, Group)> =
             rank.groups.iter().map(|group| (group.kind, endpoint.group(group.id, &group.ranks))).collect();
-        let of = |kind| {
-            let (_, group) = made.iter().find(|(k, _)| *k == kind).expect("a rank is in one group of each kind");
-            group.clone()
-        };
+        let found = |kind| made.iter().find(|(k, _)| *k == kind).map(|(_, group)| group.clone());
+        let of = |kind| found(kind).expect("a rank is in one group of each kind");
         Self {
             world: of(GroupKind::World),
             pipeline: of(GroupKind::Pipeline),
             data: of(GroupKind::Data),
             expert: of(GroupKind::Expert),
             replica: of(GroupKind::Replica),
+            nodes: found(GroupKind::Peers).zip(found(GroupKind::Node)),
             timeout: plan.spec().cluster.comm_timeout,
         }
     }
@@ -92,6 +94,14 @@ pub(crate) fn precision(spec: &PrecisionSpec) -> Precision {
         }
         ComputeType::F64 => Kind::Double.into(),
     }
+}
+
+/// How tokens reach the experts of other ranks.
+pub(super) fn exchange(plan: &JobPlan, groups: &Groups) -> CommExchange {
+    let spec = plan.spec();
+    let nodes = groups.nodes.clone().map(|(peers, node)| Nodes { peers, node });
+    CommExchange::new(groups.expert.clone(), spec.model.moe.n_experts, Formats::of(&spec.precision), groups.timeout)
+        .over(nodes)
 }
 
 /// The rank's part of the network, with initial weights.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::given::{Given, Reader};
 use super::problem::{FlagProblem, FlagProblems};
 use crate::job::JobPlan;
-use crate::spec::{JobSpec, Recompute, ScheduleKind};
+use crate::spec::{ExchangeKind, JobSpec, Recompute, ScheduleKind};
 
 /// Tokens that are written where nobody says how many: some lines.
 const DEFAULT_TOKENS: u32 = 200;
@@ -193,6 +193,7 @@ fn lay_out(job: &mut JobSpec, expert: u32, pipeline: u32) {
     (parallel.pipeline, parallel.data, parallel.expert) = (pipeline, expert, expert);
     (parallel.context, parallel.tensor, parallel.virtual_stages, parallel.zero) = (1, 1, 1, 0);
     (parallel.schedule, parallel.recompute) = (ScheduleKind::OneFOneB, Recompute::None);
+    parallel.exchange = ExchangeKind::Plain;
     (job.train[0].batch, job.train[0].microbatch) = (expert, 1);
     job.cluster.comm_timeout = PATIENCE;
 }

@@ -257,13 +257,15 @@ fn group_reports(plan: &JobPlan) -> Vec<GroupReport> {
         (GroupKind::Data, "data"),
         (GroupKind::Expert, "expert"),
         (GroupKind::Replica, "replica"),
+        (GroupKind::Peers, "peers"),
+        (GroupKind::Node, "node"),
     ];
     let row = |(kind, name)| {
         let mut of_kind = plan.groups().iter().filter(|group| group.kind == kind).peekable();
         let ranks_each = of_kind.peek().map_or(0, |group| group.ranks.len() as u32);
         GroupReport { kind: name, groups: of_kind.count() as u32, ranks_each }
     };
-    kinds.into_iter().map(row).collect()
+    kinds.into_iter().map(row).filter(|row| row.groups > 0).collect()
 }
 
 /// One row for all parameters with the same holders: under DualPipe every parameter has two.

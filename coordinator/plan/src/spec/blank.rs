@@ -9,8 +9,8 @@ use ds_arch::{
 };
 
 use super::{
-    BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, JobSpec, MomentType,
-    ParallelSpec, PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec, WireType,
+    BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, ExchangeKind, JobSpec,
+    MomentType, ParallelSpec, PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec, WireType,
 };
 
 pub(super) fn blank() -> JobSpec {
@@ -29,6 +29,7 @@ pub(super) fn blank() -> JobSpec {
             virtual_stages: 1,
             zero: 0,
             recompute: Recompute::None,
+            exchange: ExchangeKind::Plain,
         },
         train: Vec::new(),
         precision: PrecisionSpec {
@@ -42,6 +43,7 @@ pub(super) fn blank() -> JobSpec {
         checkpoint: CheckpointSpec { every: 0, keep: 0, folder: None, start_from: None },
         cluster: ClusterSpec {
             device: DeviceKind::Cpu,
+            gpus_per_node: None,
             threads: 0,
             share_devices: false,
             priority: 0,

@@ -101,6 +101,18 @@ pub struct ParallelSpec {
     pub zero: u32,
     /// What backward computes again instead of keeping it.
     pub recompute: Recompute,
+    /// How tokens travel to experts on other ranks.
+    pub exchange: ExchangeKind,
+}
+
+/// How tokens travel to experts on other ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExchangeKind {
+    /// A row for every choice, from rank to rank.
+    Plain,
+    /// Once to every node, to the rank of the same index there, and on within the node; each node adds its results
+    /// before they return (arXiv 2412.19437, §3.2.2).
+    NodeLimited,
 }
 
 /// What backward computes again instead of keeping it.
@@ -353,6 +365,8 @@ pub struct CheckpointSpec {
 pub struct ClusterSpec {
     /// What ranks compute on.
     pub device: DeviceKind,
+    /// Ranks that share a node, in their order; where an exchange is limited by nodes.
+    pub gpus_per_node: Option<u32>,
     /// Threads of a rank inside LibTorch.
     pub threads: u32,
     /// Whether a rank may be seated on a GPU, or on cores, that another rank holds.

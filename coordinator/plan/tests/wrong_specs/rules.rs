@@ -56,6 +56,15 @@ pub(crate) const CASES: &[Case] = &[
         &["job.yaml:13:11: parallel.expert: 2 must divide data 3 x context 1, since experts are spread over them"],
     ),
     (
+        &[
+            ("expert: 2", "expert: 4\n  exchange: node_limited"),
+            ("comm_timeout: 60s", "comm_timeout: 60s\n  gpus_per_node: 3"),
+        ],
+        &[
+            "job.yaml:38:18: cluster.gpus_per_node: 3 must be a multiple of parallel.expert 4 x tensor 1, or divide it and be a multiple of tensor, since every node has as many ranks of an expert group",
+        ],
+    ),
+    (
         &[("expert: 2", "expert: 2\n  data: 4096\n  tensor: 4096")],
         &["job.yaml:12:13: parallel: pipeline 2 x data 4096 x context 1 x tensor 4096 is more than 262144 ranks"],
     ),

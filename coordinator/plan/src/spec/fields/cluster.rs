@@ -38,6 +38,14 @@ pub(super) const FIELDS: &[Field] = &[
     .default("null"),
     field("cluster.device", Kind::Word(DEVICES), lens!(s, at => s.cluster.device), "What ranks compute on.")
         .default("cpu"),
+    field(
+        "cluster.gpus_per_node",
+        whole(1, 1 << 16),
+        lens!(s, at => s.cluster.gpus_per_node),
+        "Ranks that share a node, in their order, for exchange: node_limited; null for one node.",
+    )
+    .nullable()
+    .default("null"),
     field("cluster.threads", whole(1, 4096), lens!(s, at => s.cluster.threads), "Threads of a rank inside LibTorch.")
         .default("1"),
     field(

@@ -1,6 +1,6 @@
 //! How ranks divide the work.
 
-use super::words::{RECOMPUTE, SCHEDULES};
+use super::words::{EXCHANGES, RECOMPUTE, SCHEDULES};
 use crate::spec::field::{Field, field, lens, whole};
 use crate::spec::kind::Kind;
 
@@ -47,4 +47,11 @@ pub(super) const FIELDS: &[Field] = &[
         "What backward computes again instead of keeping it.",
     )
     .default("none"),
+    field(
+        "parallel.exchange",
+        Kind::Word(EXCHANGES),
+        lens!(s, at => s.parallel.exchange),
+        "How tokens travel to experts on other ranks.",
+    )
+    .default("plain"),
 ];

@@ -7,7 +7,9 @@ use ds_arch::{BiasUse, GateScore, GroupScore, MtpInput};
 use crate::spec::field::word;
 use crate::spec::kind::Word;
 use crate::spec::value::{Slot, Value};
-use crate::spec::{BiasRule, ComputeType, DeviceKind, MomentType, Recompute, ScaleType, ScheduleKind, WireType};
+use crate::spec::{
+    BiasRule, ComputeType, DeviceKind, ExchangeKind, MomentType, Recompute, ScaleType, ScheduleKind, WireType,
+};
 
 macro_rules! words {
     ($name:ident, $type:ty { $($case:ident = $word:literal: $doc:literal),* $(,)? }) => {
@@ -94,6 +96,11 @@ words!(RECOMPUTE, Recompute {
     Full = "full": "Whole layers: only their inputs are kept.",
 });
 
+words!(EXCHANGES, ExchangeKind {
+    Plain = "plain": "A row for every choice, from rank to rank.",
+    NodeLimited = "node_limited": "Once to every node and on within it; nodes add results (arXiv 2412.19437).",
+});
+
 words!(DEVICES, DeviceKind {
     Cpu = "cpu": "Cores of the node.",
     Cuda = "cuda": "One GPU a rank.",
@@ -109,4 +116,4 @@ macro_rules! displayed {
         }
     )*};
 }
-displayed!(ScheduleKind, ComputeType, MomentType, WireType, Recompute);
+displayed!(ScheduleKind, ExchangeKind, ComputeType, MomentType, WireType, Recompute);

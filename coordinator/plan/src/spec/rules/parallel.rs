@@ -1,7 +1,7 @@
 //! Axes of the grid that must fit each other and the model; what a plan refuses, found earlier and with its line.
 
 use super::Rule;
-use crate::refusal::MOST_RANKS;
+use crate::refusal::{MOST_RANKS, fits_nodes};
 use crate::spec::problem::Wrong;
 
 pub(super) const RULES: &[Rule] = &[
@@ -34,6 +34,18 @@ pub(super) const RULES: &[Rule] = &[
             let n_experts = spec.model.moe.n_experts;
             (!n_experts.is_multiple_of(spec.parallel.expert)).then(|| {
                 Wrong::new(format!("must divide model.moe.n_experts {n_experts}, since every rank holds as many"))
+            })
+        },
+    },
+    Rule {
+        needs: &["cluster.gpus_per_node", "parallel.exchange", "parallel.expert", "parallel.tensor"],
+        broken: |spec, _| {
+            let (expert, tensor) = (spec.parallel.expert, spec.parallel.tensor);
+            (!fits_nodes(spec)).then(|| {
+                Wrong::new(format!(
+                    "must be a multiple of parallel.expert {expert} x tensor {tensor}, or divide it and be a multiple of \
+                     tensor, since every node has as many ranks of an expert group"
+                ))
             })
         },
     },

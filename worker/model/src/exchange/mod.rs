@@ -1,8 +1,14 @@
 //! How rows reach the experts that they were sent to, and come back.
 
+mod leg;
+mod visits;
+
 use tch::Tensor;
 
 use crate::ModelError;
+
+pub use leg::Leg;
+pub use visits::{Visitors, Visits};
 
 /// Where the rows of one microbatch and layer go. Rows are ordered by expert; within an expert by token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +45,43 @@ pub trait ExpertExchange {
     /// # Errors
     /// When a peer fails.
     fn combine<'a>(&'a self, route: &Route, rows: &Tensor) -> Result<Arrival<'a>, ModelError>;
+
+    /// The other way to move tokens, where this exchange takes it: each once to every rank, results added on the way back.
+    fn summing(&self) -> Option<&dyn SummingExchange> {
+        None
+    }
+}
+
+/// Moves tokens, each once to every rank with experts for it, and adds results on their way back. Every rank makes the
+/// same calls in the same order.
+///
+/// What goes there and what comes back are each other's adjoint: backward goes the same ways the other way round.
+pub trait SummingExchange {
+    /// Tells the ranks of the experts what will come: the experts of this rank's n tokens and the gate's weights, both
+    /// `[n, k]`.
+    ///
+    /// # Errors
+    /// When a peer fails.
+    fn route(&self, experts: &Tensor, weights: &Tensor) -> Result<Visits, ModelError>;
+
+    /// Starts tokens, `[n, d]`, on their way; gives those that came here, `[v, d]`.
+    ///
+    /// # Errors
+    /// When a peer fails.
+    fn dispatch<'a>(&'a self, visits: &Visits, tokens: &Tensor) -> Result<Arrival<'a>, ModelError>;
+
+    /// Starts the way back of a row for each token that came here, `[v, d]`; gives the sum, `[n, d]`, for each of this
+    /// rank's tokens.
+    ///
+    /// # Errors
+    /// When a peer fails.
+    fn combine<'a>(&'a self, visits: &Visits, sums: &Tensor) -> Result<Arrival<'a>, ModelError>;
+
+    /// Brings the gradients of weights, `[v, k]`, home: `[n, k]`, in the format that they have.
+    ///
+    /// # Errors
+    /// When a peer fails.
+    fn return_weights(&self, visits: &Visits, gradients: &Tensor) -> Result<Tensor, ModelError>;
 }
 
 /// All experts live here.
