@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::spec::{JobSpec, Recompute, ScheduleKind};
+use crate::spec::{JobSpec, PlacementPolicy, Recompute, ScheduleKind};
 
 /// One value that is planned only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
         one(parallel.schedule != ScheduleKind::OneFOneB, "parallel.schedule", &parallel.schedule, "1f1b"),
         one(parallel.zero > 0, "parallel.zero", &parallel.zero, "0"),
         one(parallel.recompute == Recompute::Full, "parallel.recompute", &parallel.recompute, "none and norms"),
+        one(spec.balance.placement != PlacementPolicy::Fixed, "balance.placement", &"eplb", "fixed"),
     ];
     rows.into_iter().flatten().collect()
 }
@@ -82,6 +83,12 @@ mod tests {
         refused(
             |job| job.parallel.recompute = Recompute::Full,
             "parallel.recompute full is planned, but workers run none and norms only",
+        );
+        refused(
+            |job| {
+                job.balance.placement = PlacementPolicy::Eplb { redundant: 0, every: 100, above: 0.2, gain: 0.05 };
+            },
+            "balance.placement eplb is planned, but workers run fixed only",
         );
     }
 

@@ -2,7 +2,7 @@
 //! last door, for specs that were built or changed in memory.
 
 use crate::schedule::{ImpossibleSchedule, Schedule, fits_virtual};
-use crate::spec::{ExchangeKind, JobSpec};
+use crate::spec::{ExchangeKind, JobSpec, PlacementPolicy};
 
 /// Why a spec has no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +61,19 @@ pub enum PlanError {
         expert: u32,
         /// Axis.
         tensor: u32,
+    },
+    /// Expert ranks hold equal numbers of slots.
+    #[error(
+        "balance.redundant: model.moe.n_experts {n_experts} + redundant {redundant} slots must be a multiple of \
+         parallel.expert {expert}, since every rank holds as many"
+    )]
+    SlotsLeftOver {
+        /// Of a layer.
+        n_experts: u32,
+        /// Spare slots.
+        redundant: u32,
+        /// Axis.
+        expert: u32,
     },
     /// Every stage has a layer.
     #[error("parallel: {n_stages} stages need as many layers, model.n_layers is {n_layers}")]
@@ -144,6 +157,11 @@ pub(crate) fn refuse(spec: &JobSpec) -> Result<Schedule, PlanError> {
     }
     if let Some(gpus_per_node) = spec.cluster.gpus_per_node.filter(|_| !fits_nodes(spec)) {
         return Err(PlanError::NodesDoNotDivide { gpus_per_node, expert, tensor });
+    }
+    if let PlacementPolicy::Eplb { redundant, .. } = spec.balance.placement
+        && !redundant.is_multiple_of(expert)
+    {
+        return Err(PlanError::SlotsLeftOver { n_experts, redundant, expert });
     }
     if !phase.sequence.is_multiple_of(context) {
         return Err(PlanError::SequenceDoesNotDivide { sequence: phase.sequence, context });

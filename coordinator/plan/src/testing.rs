@@ -8,8 +8,8 @@ use ds_arch::preset;
 use crate::job::JobPlan;
 use crate::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
-    ExchangeKind, JobSpec, LearningRateSpec, MomentType, ParallelSpec, PhaseSpec, PrecisionSpec, Recompute, ScaleType,
-    ScheduleKind, TokenizerSpec, WireType,
+    ExchangeKind, JobSpec, LearningRateSpec, MomentType, ParallelSpec, PhaseSpec, PlacementPolicy, PrecisionSpec,
+    Recompute, ScaleType, ScheduleKind, TokenizerSpec, WireType,
 };
 
 /// The model of that name on such a grid, with 8 microbatches a rank.
@@ -52,7 +52,12 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             dispatch: WireType::Compute,
             combine: WireType::Compute,
         },
-        balance: BalanceSpec { policy: BalancePolicy::None, sequence_weight: 0.0, batch_weight: 0.0 },
+        balance: BalanceSpec {
+            policy: BalancePolicy::None,
+            sequence_weight: 0.0,
+            batch_weight: 0.0,
+            placement: PlacementPolicy::Fixed,
+        },
         checkpoint: CheckpointSpec { every: 0, keep: 1, folder: None, start_from: None },
         cluster: ClusterSpec {
             device: DeviceKind::Cpu,

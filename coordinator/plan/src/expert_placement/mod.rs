@@ -6,6 +6,7 @@ mod assignment;
 mod chance;
 mod eplb;
 mod moves;
+mod of_plan;
 mod pack;
 mod rebalance;
 mod replicate;

@@ -7,9 +7,9 @@ use super::{ExpertPlacement, Move, Slots, eplb, moves, settled};
 pub struct RebalancePolicy {
     /// Steps between decisions.
     pub every: u64,
-    /// Placements are left alone while the busiest GPU has less than so many times the mean load.
-    pub threshold: f64,
-    /// By how much a new placement must lower that number, so that experts do not move to and fro for nothing.
+    /// Placements are left alone while the busiest GPU exceeds the mean load by less than this share of it.
+    pub above: f64,
+    /// By how much a new placement must lower that share, so that experts do not move to and fro for nothing.
     pub gain: f64,
 }
 
@@ -115,13 +115,13 @@ impl RebalancePolicy {
             return Decision::Stay(Stay::NoLoad);
         }
         let imbalance = current.imbalance(&loads);
-        if imbalance < self.threshold {
+        if imbalance < 1.0 + self.above {
             return Decision::Stay(Stay::Even { imbalance });
         }
         let placement = settled(current, &eplb(&loads, slots), gpus_per_node);
         let expected = placement.imbalance(&loads);
         let moves = moves(current, &placement, gpus_per_node);
-        if moves.is_empty() || imbalance - expected < self.gain {
+        if expected >= imbalance || imbalance - expected < self.gain {
             return Decision::Stay(Stay::TooLittleGain { imbalance, expected });
         }
         Decision::Move(Box::new(Migration { placement, moves, imbalance, expected }))
@@ -134,7 +134,7 @@ mod tests {
     use super::super::chance::Chance;
     use super::*;
 
-    const POLICY: RebalancePolicy = RebalancePolicy { every: 10, threshold: 1.2, gain: 0.05 };
+    const POLICY: RebalancePolicy = RebalancePolicy { every: 10, above: 0.2, gain: 0.05 };
     const COUNTS: SlotCounts = SlotCounts { n_experts: 16, n_slots: 16, n_groups: 4, n_nodes: 2, n_gpus: 8 };
 
     fn slots() -> Slots {
@@ -185,7 +185,7 @@ mod tests {
             let (mut current, loads) = (begin(), chance.loads(16));
             for _ in 0..2 {
                 if let Decision::Move(migration) = decide(9, &current, &loads) {
-                    assert!(migration.imbalance >= POLICY.threshold, "{migration:?}");
+                    assert!(migration.imbalance >= 1.0 + POLICY.above, "{migration:?}");
                     assert!(migration.imbalance - migration.expected >= POLICY.gain, "{migration:?}");
                     assert_eq!(migration.moves, moves(&current, &migration.placement, 4));
                     current = migration.placement;

@@ -162,7 +162,7 @@ impl JobPlan {
         if spec.cluster.device != DeviceKind::Cpu || !cores::are_known(spec) {
             return None;
         }
-        let n_local = u64::from(spec.model.moe.n_experts / self.grid().n_expert());
+        let n_local = u64::from(self.n_expert_slots() / self.grid().n_expert());
         let blocks = |place| cores::blocks(spec, place, widths, n_local);
         let needs = |stage: &Stage| {
             let blocks: Vec<_> = stage.places().into_iter().flat_map(blocks).collect();

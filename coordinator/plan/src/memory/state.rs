@@ -34,7 +34,7 @@ impl JobPlan {
     pub(super) fn held_elements(&self, pipeline: u32) -> Held {
         let model = &self.spec().model;
         let (grid, tensor) = (self.grid(), u64::from(self.grid().n_tensor()));
-        let n_experts = u64::from(model.moe.n_experts / grid.n_expert());
+        let n_experts = u64::from(self.n_expert_slots() / grid.n_expert());
         let mut held = Held::default();
         for place in self.places_at(pipeline) {
             let of = elements(model, place);

@@ -10,7 +10,8 @@ use ds_arch::{
 
 use super::{
     BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, ExchangeKind, JobSpec,
-    MomentType, ParallelSpec, PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec, WireType,
+    MomentType, ParallelSpec, PlacementPolicy, PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec,
+    WireType,
 };
 
 pub(super) fn blank() -> JobSpec {
@@ -39,7 +40,12 @@ pub(super) fn blank() -> JobSpec {
             dispatch: WireType::Compute,
             combine: WireType::Compute,
         },
-        balance: BalanceSpec { policy: BalancePolicy::None, sequence_weight: 0.0, batch_weight: 0.0 },
+        balance: BalanceSpec {
+            policy: BalancePolicy::None,
+            sequence_weight: 0.0,
+            batch_weight: 0.0,
+            placement: PlacementPolicy::Fixed,
+        },
         checkpoint: CheckpointSpec { every: 0, keep: 0, folder: None, start_from: None },
         cluster: ClusterSpec {
             device: DeviceKind::Cpu,

@@ -318,6 +318,26 @@ pub struct BalanceSpec {
     pub sequence_weight: f64,
     /// Likewise of the same loss over all tokens of a microbatch at once; 0 for none.
     pub batch_weight: f64,
+    /// Where the weights of experts live.
+    pub placement: PlacementPolicy,
+}
+
+/// Where the weights of experts live.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PlacementPolicy {
+    /// Where they are when the job begins: equal runs on the ranks of an expert group.
+    Fixed,
+    /// Where measured loads say, by DeepSeek's load balancer.
+    Eplb {
+        /// Spare slots of an expert group, for replicas of hot experts.
+        redundant: u32,
+        /// Steps between decisions.
+        every: u64,
+        /// By what share of the mean load the busiest rank must exceed it before experts move.
+        above: f64,
+        /// By how much a move must lower that share.
+        gain: f64,
+    },
 }
 
 /// What moves the gate's bias.

@@ -160,4 +160,10 @@ pub(crate) const CASES: &[Case] = &[
             "job.yaml:14:13: parallel.schedule: zb_h1 does not fit: parallel.virtual_stages 2 means nothing under zb_h1, only interleaved, interleaved_zb and looped_bfs have any; leave parallel.virtual_stages out",
         ],
     ),
+    (
+        &[("speed: 0.001", "speed: 0.001\n  placement: eplb\n  redundant: 3")],
+        &[
+            "job.yaml:33:14: balance.redundant: 3 with model.moe.n_experts 8 makes 11 slots, which must be a multiple of parallel.expert 2, since every rank holds as many; write 2 or 4",
+        ],
+    ),
 ];

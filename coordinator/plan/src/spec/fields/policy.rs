@@ -1,10 +1,10 @@
 //! Number formats, and how experts are kept equally loaded.
 
 use super::words::{BIAS_RULES, COMPUTE_TYPES, MOMENT_TYPES, SCALE_TYPES, WIRE_TYPES};
-use crate::spec::field::{Field, Lens, NOT_NEGATIVE, POSITIVE, count, field, lens, word};
+use crate::spec::field::{Field, Lens, NOT_NEGATIVE, POSITIVE, count, field, lens, whole, word};
 use crate::spec::kind::{Kind, Word};
 use crate::spec::value::{Slot, Value, slot};
-use crate::spec::{BalancePolicy, BiasRule};
+use crate::spec::{BalancePolicy, BiasRule, PlacementPolicy};
 
 const NONE: &str = "none";
 const FORCED: &str = "forced";
@@ -52,6 +52,54 @@ macro_rules! of_loss_free {
         }
     };
 }
+
+const FIXED: &str = "fixed";
+const EPLB: &str = "eplb";
+
+const PLACEMENTS: &[Word] = &[
+    word(FIXED, "Equal runs on the ranks of an expert group, as long as the job runs."),
+    word(EPLB, "By measured loads, at step boundaries (DeepSeek's EPLB; arXiv 2412.19437, §3.4)."),
+];
+
+impl Slot for PlacementPolicy {
+    fn value(&self) -> Value {
+        let word = match self {
+            Self::Fixed => FIXED,
+            Self::Eplb { .. } => EPLB,
+        };
+        Value::Text(word.to_owned())
+    }
+    /// Without its numbers, which are fields of their own.
+    fn slot(value: Value) -> Option<Self> {
+        match value.to_string().as_str() {
+            FIXED => Some(Self::Fixed),
+            EPLB => Some(Self::Eplb { redundant: 0, every: 1, above: 0.0, gain: 0.0 }),
+            _ => None,
+        }
+    }
+}
+
+/// A number of the placement by load; null beside others.
+macro_rules! of_eplb {
+    ($field:ident) => {
+        Lens {
+            get: |spec, _| match &spec.balance.placement {
+                PlacementPolicy::Eplb { $field, .. } => $field.value(),
+                PlacementPolicy::Fixed => Value::Null,
+            },
+            set: |spec, _, value| {
+                if let PlacementPolicy::Eplb { $field, .. } = &mut spec.balance.placement {
+                    *$field = slot(value);
+                }
+            },
+        }
+    };
+}
+
+const REDUNDANT: Lens = of_eplb!(redundant);
+const EVERY: Lens = of_eplb!(every);
+const ABOVE: Lens = of_eplb!(above);
+const GAIN: Lens = of_eplb!(gain);
 
 const SPEED: Lens = of_loss_free!(speed);
 const RULE: Lens = of_loss_free!(rule);
@@ -119,4 +167,33 @@ pub(super) const FIELDS: &[Field] = &[
         "Weight of the same loss over all tokens of a microbatch at once; 0 for none.",
     )
     .default("0.0"),
+    field(
+        "balance.placement",
+        Kind::Word(PLACEMENTS),
+        lens!(s, at => s.balance.placement),
+        "Where the weights of experts live.",
+    )
+    .default(FIXED),
+    field(
+        "balance.redundant",
+        whole(0, 65_536),
+        REDUNDANT,
+        "Spare slots of an expert group, for replicas of hot experts.",
+    )
+    .default("0")
+    .when("placement", &[EPLB]),
+    field("balance.rebalance_every", count(1), EVERY, "Steps between decisions whether experts move.")
+        .default("100")
+        .when("placement", &[EPLB]),
+    field(
+        "balance.rebalance_above",
+        NOT_NEGATIVE,
+        ABOVE,
+        "By what share of the mean load the busiest rank must exceed it before experts move.",
+    )
+    .default("0.2")
+    .when("placement", &[EPLB]),
+    field("balance.rebalance_gain", NOT_NEGATIVE, GAIN, "By how much a move must lower that share.")
+        .default("0.05")
+        .when("placement", &[EPLB]),
 ];

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::refusal::{MOST_RANKS, fits_nodes};
+use crate::spec::PlacementPolicy;
 use crate::spec::problem::Wrong;
 
 pub(super) const RULES: &[Rule] = &[
@@ -46,6 +47,22 @@ pub(super) const RULES: &[Rule] = &[
                     "must be a multiple of parallel.expert {expert} x tensor {tensor}, or divide it and be a multiple of \
                      tensor, since every node has as many ranks of an expert group"
                 ))
+            })
+        },
+    },
+    Rule {
+        needs: &["balance.redundant", "balance.placement", "parallel.expert", "model.moe.n_experts"],
+        broken: |spec, _| {
+            let PlacementPolicy::Eplb { redundant, .. } = spec.balance.placement else { return None };
+            let (expert, n_experts) = (spec.parallel.expert, spec.model.moe.n_experts);
+            (!(u64::from(n_experts) + u64::from(redundant)).is_multiple_of(expert.into())).then(|| {
+                let (below, above) = (redundant / expert * expert, redundant.div_ceil(expert) * expert);
+                Wrong::new(format!(
+                    "with model.moe.n_experts {n_experts} makes {} slots, which must be a multiple of parallel.expert \
+                     {expert}, since every rank holds as many",
+                    n_experts + redundant
+                ))
+                .hint(format!("write {below} or {above}"))
             })
         },
     },
