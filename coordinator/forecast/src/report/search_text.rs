@@ -123,8 +123,8 @@ pub(super) fn rows(found: &Found, n: usize) -> Vec<Vec<String>> {
             Unit::Share.text(forecast.utilization(true)),
             ds_plan::bytes(one.memory.total()),
             part("bubble"),
-            // Where passes overlap, what is left of exchanges is part of them.
-            if forecast.part("overlapped") > 0.0 { "in passes".to_owned() } else { part("exchange") },
+            // Where the passes are played, what is left of exchanges is part of them.
+            if forecast.part("forward") > 0.0 { "in passes".to_owned() } else { part("exchange") },
             part("data"),
             format!("+{}", Unit::Share.text(forecast.seconds() / first - 1.0)),
         ]

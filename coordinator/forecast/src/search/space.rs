@@ -40,7 +40,7 @@ pub struct Space {
     pub(super) state_bytes: [u64; 4],
 }
 
-/// Stages of a rank under the interleaved schedule that are tried.
+/// Stages of a rank under the interleaved schedules that are tried.
 const VIRTUAL_STAGES: [u32; 2] = [2, 4];
 /// Microbatches that are tried, in sequences: powers of two up to here. Larger ones only cost memory, since matrices of
 /// a few thousand rows run at full speed.
@@ -53,9 +53,11 @@ pub fn space(base: &JobSpec, n_gpus: u32, gpus_per_node: u32, memory_bytes: u64)
     let own = Layout::of(base);
     let n_layers = base.model.n_layers;
     let powers = |most: u32| (0..31).map(|power| 1 << power).take_while(move |&n| n <= most);
-    // GPipe idles as long as 1F1B and keeps more.
-    let mut schedules = vec![(ScheduleKind::OneFOneB, 1), (ScheduleKind::ZbH1, 1)];
-    schedules.extend(VIRTUAL_STAGES.map(|n| (ScheduleKind::Interleaved, n)));
+    // GPipe and looped breadth-first idle as long as 1F1B and interleaved 1F1B, and keep more.
+    let mut schedules = vec![(ScheduleKind::OneFOneB, 1), (ScheduleKind::ZbH1, 1), (ScheduleKind::ZbV, 1)];
+    for kind in [ScheduleKind::Interleaved, ScheduleKind::InterleavedZb] {
+        schedules.extend(VIRTUAL_STAGES.map(|n| (kind, n)));
+    }
     schedules.extend([(ScheduleKind::DualPipe, 1), (ScheduleKind::DualPipeV, 1)]);
     let tensors =
         if own.tensor > 1 { powers(gpus_per_node).filter(|t| n_gpus.is_multiple_of(*t)).collect() } else { vec![1] };
