@@ -7,6 +7,7 @@ pub mod inference;
 mod memory;
 pub mod page;
 pub mod picture;
+pub mod recorded;
 pub mod report;
 pub mod rows;
 pub mod schedules;

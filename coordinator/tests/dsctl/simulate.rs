@@ -198,3 +198,42 @@ fn what_cannot_be_simulated_is_refused() {
     place.dsctl(&["simulate", "job.yaml"]).ended(64, &["no fabric", "--fabric"]);
     place.dsctl(&["simulate", "--fabric", "fabric.yaml"]).ended(64, &["<FILE>"]);
 }
+
+/// Ranks 0 and 4, on two nodes, compute, exchange and compute again; the others do nothing.
+fn recorded(bytes: u32) -> String {
+    let piece = r#"{"stage":0,"microbatch":0,"pass":"Forward"}"#;
+    let compute = |after: &str, part: u32| {
+        format!(r#"{{"action":0,"piece":{piece},"after":[{after}],"does":{{"Compute":{{"part":{part},"load":1.0}}}}}}"#)
+    };
+    let of = |other: u32| {
+        let meet = format!(r#"{{"Meet":{{"group":0,"number":0,"what":"Dispatch","sends":[[{other},{bytes}]]}}}}"#);
+        let meet = format!(r#"{{"action":0,"piece":{piece},"after":[0],"does":{meet}}}"#);
+        format!("[{},{meet},{}]", compute("", 0), compute("1", 1))
+    };
+    format!(r#"{{"groups":[[0,4]],"ranks":[{},[],[],[],{},[],[],[]]}}"#, of(4), of(0))
+}
+
+#[test]
+fn a_recorded_step_is_played_on_the_fabric_and_says_what_planes_carried() {
+    let place = place();
+    place.write("step.json", &recorded(50_000_000));
+    place.write("longer.json", &recorded(100_000_000));
+    let of = |file: &str| facts(&place, &["--recorded", file]);
+    let (first, again, longer) = (of("step.json"), of("step.json"), of("longer.json"));
+    assert_eq!(first, again);
+    let seconds = |facts: &Value| facts["step_seconds"].as_f64().unwrap();
+    // Another 50 MB over 50 GB/s.
+    assert!((seconds(&longer) - seconds(&first) - 1e-3).abs() < 1e-9, "{first} {longer}");
+    let planes = first["planes"].as_array().unwrap();
+    assert_eq!(planes.len(), 4);
+    let bytes: f64 = planes.iter().map(|plane| plane["bytes"].as_f64().unwrap()).sum();
+    assert!((bytes - 2.0 * 50e6).abs() < 1.0, "{first}");
+    let said = place.dsctl(&[&JOB[..], &["--recorded", "step.json", "--trace", "trace.json"]].concat());
+    said.ended(0, &[]);
+    assert!(said.stdout.contains("recorded step of 8 ranks") && said.stdout.contains("plane 3"), "{}", said.stdout);
+    place.write("alone.json", &recorded(1).replace("[[0,4]]", "[[0,4,5]]"));
+    let refused = place.dsctl(&[&JOB[..], &["--recorded", "alone.json"]].concat());
+    refused.ended(64, &["operation 0 of group 0: rank 5 never comes to it, rank 0 does"]);
+    place.write("none.json", "{}");
+    place.dsctl(&[&JOB[..], &["--recorded", "none.json"]].concat()).ended(64, &["none.json"]);
+}

@@ -140,7 +140,7 @@ impl<'a> Painter<'a> {
     fn begun(&self, number: u32) -> u64 {
         let (message, template) = (&self.scene.messages[number as usize], self.template[number as usize]);
         let owner = match self.scene.templates[template as usize].kind {
-            Kind::Exchange | Kind::Closing => self.groups[message.owner as usize],
+            Kind::Exchange | Kind::Closing | Kind::Recorded => self.groups[message.owner as usize],
             Kind::Send => self.ranks[message.owner as usize],
         };
         let others = self.messages.get(number as usize).copied().unwrap_or(0);

@@ -49,6 +49,9 @@ pub enum SimulateError {
         /// Of a layer.
         experts: u32,
     },
+    /// What ranks wrote down does not fit together.
+    #[error("{0}")]
+    Record(#[from] crate::recorded::RecordError),
     /// Two endpoints that cannot reach each other.
     #[error("{0}")]
     NoRoute(#[from] NoRoute),

@@ -96,6 +96,11 @@ impl PlannedStep {
         })
     }
 
+    /// Where each rank computes.
+    pub fn seats(&self) -> &[EndpointId] {
+        &self.seats
+    }
+
     /// Without the causes that are left out.
     ///
     /// # Errors

@@ -31,13 +31,13 @@ pub(super) enum Does {
     Join,
 }
 
-/// What is sent: from this stage to a neighbour, of a microbatch of a step.
+/// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub(super) stage: StageId,
-    pub(super) microbatch: Microbatch,
-    /// Forward, or a gradient.
-    pub(super) forward: bool,
+pub(super) enum Key {
+    /// From this stage to a neighbour, of a microbatch of a step; forward, or a gradient.
+    Planned { stage: StageId, microbatch: Microbatch, forward: bool },
+    /// Of several messages from a rank to the one that takes it.
+    Recorded { from: u32, to: u32, number: u64 },
 }
 
 /// An operation.
@@ -65,6 +65,8 @@ pub(super) struct Program {
     pub(super) receives: HashMap<Key, u32>,
     /// The first operation of what ends the step.
     pub(super) closing: usize,
+    /// By template: the operation with which it meets others for what not all ranks of its coordinate do alike.
+    pub(super) meetings: HashMap<u32, u32>,
 }
 
 /// Where the result of a piece goes, and how many bytes; none at the ends of the model.
@@ -88,15 +90,27 @@ fn receives(job: &StepJob<'_>, piece: Piece) -> Option<(u32, Key)> {
         Pass::Backward | Pass::BackwardInput => Some(piece.stage.0 + 1).filter(|&stage| stage < n_stages),
         Pass::BackwardWeight => None,
     }?;
-    let key = Key { stage: StageId(neighbour), microbatch: piece.microbatch, forward };
+    let key = Key::Planned { stage: StageId(neighbour), microbatch: piece.microbatch, forward };
     Some(((job.holder)(StageId(neighbour), piece.microbatch), key))
 }
 
 impl Program {
-    /// The operation with which it meets others to end a step.
+    /// The operation with which it meets others to end a step, or once only.
     pub(super) fn meets(&self, template: u32) -> Option<u32> {
-        let place = self.ops[self.closing..].iter().position(|op| op.does == Does::Meet(template))?;
-        Some((self.closing + place) as u32)
+        self.meetings.get(&template).copied()
+    }
+
+    /// Notes who waits for what, once all operations are there.
+    pub(super) fn link(&mut self) {
+        self.waiters = vec![Vec::new(); self.ops.len()];
+        for (number, op) in (0..).zip(&self.ops) {
+            op.deps.iter().for_each(|&dep| self.waiters[dep as usize].push(number));
+            if let Does::Meet(template) = op.does
+                && number as usize >= self.closing
+            {
+                self.meetings.insert(template, number);
+            }
+        }
     }
 
     pub(super) fn new(job: &StepJob<'_>, at: u32, registry: &Registry, costs: &Costs) -> Self {
@@ -115,10 +129,7 @@ impl Program {
         writer.program.closing = writer.program.ops.len();
         writer.close();
         let mut program = writer.program;
-        program.waiters = vec![Vec::new(); program.ops.len()];
-        for (number, op) in (0..).zip(&program.ops) {
-            op.deps.iter().for_each(|&dep| program.waiters[dep as usize].push(number));
-        }
+        program.link();
         program
     }
 }
@@ -131,8 +142,8 @@ pub(super) fn check_pairs(programs: &[Program]) -> Result<(), SimulateError> {
         .filter_map(|op| if let Does::Send { key, .. } = op.does { Some(key) } else { None })
         .collect();
     for program in programs {
-        if let Some(key) = program.receives.keys().find(|key| !sent.contains(key)) {
-            let (microbatch, stage) = (key.microbatch.0, key.stage.0);
+        if let Some(&Key::Planned { stage, microbatch, .. }) = program.receives.keys().find(|key| !sent.contains(key)) {
+            let (microbatch, stage) = (microbatch.0, stage.0);
             return Err(SimulateError::NobodySends { pipeline: program.at, microbatch, stage });
         }
     }
@@ -189,7 +200,8 @@ impl Writer<'_> {
         self.gate = vec![end];
         for piece in action.pieces() {
             let Some((to, bytes)) = send_of(self.job, piece) else { continue };
-            let key = Key { stage: piece.stage, microbatch: piece.microbatch, forward: piece.pass == Pass::Forward };
+            let forward = piece.pass == Pass::Forward;
+            let key = Key::Planned { stage: piece.stage, microbatch: piece.microbatch, forward };
             self.made.insert(key, end);
             if let Some(template) = self.registry.send(self.program.at, to, bytes).filter(|_| to != self.program.at) {
                 self.push(Does::Send { template, key }, "send", number, Some(piece), vec![end]);

@@ -1,12 +1,12 @@
 //! What came of it: when everything began and ended on every rank, and what links carried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ds_plan::schedule::Piece;
 
-use super::program::{Does, NO_ACTION, Program};
+use super::program::{Does, Key, NO_ACTION, Program};
 
 /// Where something happens on a rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,6 +166,31 @@ impl Run {
                 })
             })
         })
+    }
+
+    /// Per rank: when something that another rank sent it was on its way, from and until.
+    pub fn inbound(&self) -> Vec<Vec<(f64, f64)>> {
+        let mut inbound = vec![Vec::new(); self.n_ranks() as usize];
+        let place = |rank: u32| rank % self.per_pipeline;
+        let takers: HashMap<(Key, u32), u32> = (0..self.n_ranks())
+            .flat_map(|rank| {
+                let program = &self.programs[self.pipeline(rank) as usize];
+                program.receives.keys().map(move |&key| ((key, place(rank)), rank))
+            })
+            .collect();
+        for rank in 0..self.n_ranks() {
+            let ops = self.programs[self.pipeline(rank) as usize].ops.iter().enumerate();
+            for (number, key) in
+                ops.filter_map(|(n, op)| if let Does::Send { key, .. } = op.does { Some((n, key)) } else { None })
+            {
+                let Some(&taker) = takers.get(&(key, place(rank))) else { continue };
+                for step in 0..self.times.len() as u32 {
+                    let (start, _, end) = self.time(step, rank, number);
+                    inbound[taker as usize].push((start, end));
+                }
+            }
+        }
+        inbound
     }
 
     /// What a link carried.

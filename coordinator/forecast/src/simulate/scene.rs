@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Send,
     /// A group, when all of its ranks are there, at the end of a step.
     Closing,
+    /// A group, when all of its ranks are there, each with an operation of its own.
+    Recorded,
 }
 
 /// Messages that are sent again and again.

@@ -11,7 +11,7 @@ impl<'a> Player<'a> {
         let group = self.quotient.groups_of[actor as usize].iter().find(|group| groups.contains(group));
         let group = self.quotient.group_colour[*group.expect("a rank meets groups of its own") as usize];
         // Ranks of a coordinate meet at the same operation; those of several meet once a step to end it.
-        let when = if self.ends_a_step(template) { template } else { op };
+        let when = if self.has_own_operations(template) { template } else { op };
         let gathering = &mut self.gathering[group as usize];
         let place = gathering.iter().position(|&(of, at, _)| (of, at) == (step, when)).unwrap_or_else(|| {
             let meeting = Meeting { op, ..Meeting::new(step, template, group) };
@@ -29,14 +29,15 @@ impl<'a> Player<'a> {
         }
     }
 
-    fn ends_a_step(&self, template: u32) -> bool {
-        self.scene.templates[template as usize].kind == Kind::Closing
+    /// Whether those that meet come to it at operations of different numbers, once a step.
+    fn has_own_operations(&self, template: u32) -> bool {
+        matches!(self.scene.templates[template as usize].kind, Kind::Closing | Kind::Recorded)
     }
 
     /// The operation with which an actor takes part in a meeting.
     fn op_of(&self, actor: u32, template: u32, op: u32) -> u32 {
         let own = || self.program(actor).meets(template).expect("it came to the meeting");
-        if self.ends_a_step(template) { own() } else { op }
+        if self.has_own_operations(template) { own() } else { op }
     }
 
     pub(super) fn open(&mut self, number: u32) {

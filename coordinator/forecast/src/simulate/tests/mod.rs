@@ -3,4 +3,5 @@ mod asked;
 mod fabric;
 mod jobs;
 mod laws;
+mod recorded;
 mod twin;

@@ -3,6 +3,7 @@
 mod ask;
 mod chakra;
 mod fabric;
+mod recorded;
 mod tell;
 mod trace;
 mod what_if;
@@ -70,6 +71,9 @@ pub(crate) struct Args {
     /// Play these Chakra execution traces, JSON or protobuf, in place of a job; one for each rank, in order
     #[arg(long, value_name = "TRACE", conflicts_with = "file")]
     chakra: Vec<PathBuf>,
+    /// Play a step that ranks recorded while they ran, in place of what the plan expects
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["chakra", "what_if", "or_if", "steps", "skew", "jitter", "straggler", "without", "html", "no_reuse"])]
+    recorded: Option<PathBuf>,
     /// Write a trace for ui.perfetto.dev
     #[arg(long, value_name = "OUT.json")]
     trace: Option<PathBuf>,
@@ -99,6 +103,11 @@ impl Args {
         };
         let skew = self.skew.read()?;
         let step = PlannedStep::new(&plan, &hardware, &skew, fabric.n_gpus()).map_err(|error| refused(&error))?;
+        if let Some(path) = &self.recorded {
+            let on = recorded::On { plan: &plan, hardware: &hardware, seats: step.seats(), fabric: &fabric };
+            recorded::run(path, on, self.routing, self.trace.as_deref(), self.format.format)?;
+            return Ok(Exit::Done);
+        }
         let terms = self.without.iter().fold(Terms::ALL, |terms, &term| terms.without(term));
         let step = step.with_terms(terms).map_err(|term| {
             refused(&format!(
