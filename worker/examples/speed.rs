@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let n_steps = given
         .get("--steps")
         .map_or_else(|| Ok(whole("steps")?), |n| n.parse::<i64>().map_err(Box::<dyn Error>::from))?;
+    ds_kernels::reuse_blocks(); // as ranks do
     // First of all: LibTorch looks once for its CUDA half.
     let device = device(&of("--device", "cpu"), precision)?;
     tch::manual_seed(whole("seed")?);
