@@ -71,6 +71,32 @@ fn pipeline_4_equals_one_rank() {
     equals_one_rank(4, 1, 1);
 }
 
+/// Under another schedule than 1F1B, `n_virtual` stages a rank.
+fn schedule_equals_one_rank(schedule: &str, n_virtual: u32, grid: (u32, u32, u32)) {
+    let one = &*ONE_RANK;
+    let folder = tempfile::tempdir().expect("a folder");
+    let n_virtual = n_virtual.to_string();
+    let job = job(folder.path(), grid).with("parallel.schedule", schedule).with("parallel.virtual_stages", &n_virtual);
+    let many = train(&job, folder.path(), Backend::Threads, 20, false);
+    assert_close(&format!("{schedule}: loss"), &one.losses, &many.losses);
+    assert_close(&format!("{schedule}: gradient norm"), &one.norms, &many.norms);
+    assert_close(&format!("{schedule}: validation loss"), &[one.validation], &[many.validation]);
+}
+
+#[test]
+fn gpipe_equals_one_rank() {
+    schedule_equals_one_rank("gpipe", 1, (2, 2, 2));
+}
+
+#[test]
+fn several_stages_a_rank_equal_one_rank() {
+    for (schedule, grid) in [("interleaved", (2, 1, 1)), ("interleaved", (2, 2, 2)), ("looped_bfs", (2, 1, 1))] {
+        schedule_equals_one_rank(schedule, 2, grid);
+    }
+    // Both ends of the model on one rank, whose embedding MTP shares.
+    schedule_equals_one_rank("interleaved", 4, (1, 2, 2));
+}
+
 #[test]
 fn both_backends_give_the_same_bits() {
     let grid = (2, 2, 2);

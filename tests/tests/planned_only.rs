@@ -20,8 +20,8 @@ fn refusals(plan: &JobPlan) -> Vec<String> {
 fn a_rank_refuses_what_it_does_not_run() {
     let folder = tempfile::tempdir().expect("a folder");
     for (key, value, runs) in [
-        ("parallel.schedule", "zb_h1", "1f1b"),
-        ("parallel.schedule", "dualpipe", "1f1b"),
+        ("parallel.schedule", "zb_h1", "1f1b, gpipe, interleaved, looped_bfs"),
+        ("parallel.schedule", "dualpipe", "1f1b, gpipe, interleaved, looped_bfs"),
         ("parallel.recompute", "full", "none and norms"),
     ] {
         let job = Job::tiny(folder.path()).grid(2, 1, 1).with(key, value);

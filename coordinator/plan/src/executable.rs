@@ -13,7 +13,16 @@ pub struct PlannedOnly {
     /// What the spec says.
     pub asked: String,
     /// What workers do.
-    pub runs: &'static str,
+    pub runs: String,
+}
+
+/// The schedules that workers run: those that do not split backward.
+const RUN: &[ScheduleKind] =
+    &[ScheduleKind::OneFOneB, ScheduleKind::GPipe, ScheduleKind::Interleaved, ScheduleKind::LoopedBfs];
+
+fn words(kinds: &[ScheduleKind]) -> String {
+    let words: Vec<String> = kinds.iter().map(ScheduleKind::to_string).collect();
+    words.join(", ")
 }
 
 impl fmt::Display for PlannedOnly {
@@ -39,13 +48,13 @@ pub fn executable(spec: &JobSpec) -> Result<(), NotExecutable> {
 /// Everything in a spec that no worker executes yet.
 pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
     let parallel = &spec.parallel;
-    let one = |is_planned_only: bool, field, asked: &dyn fmt::Display, runs| {
-        is_planned_only.then(|| PlannedOnly { field, asked: asked.to_string(), runs })
+    let one = |is_planned_only: bool, field, asked: &dyn fmt::Display, runs: &str| {
+        is_planned_only.then(|| PlannedOnly { field, asked: asked.to_string(), runs: runs.to_owned() })
     };
     let rows = [
         one(parallel.tensor > 1, "parallel.tensor", &parallel.tensor, "1"),
         one(parallel.context > 1, "parallel.context", &parallel.context, "1"),
-        one(parallel.schedule != ScheduleKind::OneFOneB, "parallel.schedule", &parallel.schedule, "1f1b"),
+        one(!RUN.contains(&parallel.schedule), "parallel.schedule", &parallel.schedule, &words(RUN)),
         one(parallel.zero > 0, "parallel.zero", &parallel.zero, "0"),
         one(parallel.recompute == Recompute::Full, "parallel.recompute", &parallel.recompute, "none and norms"),
         one(spec.balance.placement != PlacementPolicy::Fixed, "balance.placement", &"eplb", "fixed"),
@@ -77,7 +86,7 @@ mod tests {
         refused(|job| job.parallel.context = 2, "parallel.context 2 is planned, but workers run 1 only");
         refused(
             |job| job.parallel.schedule = ScheduleKind::DualPipe,
-            "parallel.schedule dualpipe is planned, but workers run 1f1b only",
+            "parallel.schedule dualpipe is planned, but workers run 1f1b, gpipe, interleaved, looped_bfs only",
         );
         refused(|job| job.parallel.zero = 1, "parallel.zero 1 is planned, but workers run 0 only");
         refused(
@@ -97,7 +106,7 @@ mod tests {
         refused(
             |job| (job.parallel.tensor, job.parallel.schedule) = (2, ScheduleKind::ZbH1),
             "parallel.tensor 2 is planned, but workers run 1 only; \
-             parallel.schedule zb_h1 is planned, but workers run 1f1b only",
+             parallel.schedule zb_h1 is planned, but workers run 1f1b, gpipe, interleaved, looped_bfs only",
         );
     }
 }

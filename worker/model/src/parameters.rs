@@ -81,10 +81,18 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(config: &ModelConfig, part: &StagePart, device: Device, precision: Precision, seed: u64) -> Self {
+    /// Of everything that any of the parts holds; all of them have the same experts.
+    pub(crate) fn new(
+        config: &ModelConfig,
+        parts: &[StagePart],
+        device: Device,
+        precision: Precision,
+        seed: u64,
+    ) -> Self {
         let mut stacks: Vec<(String, Members)> = Vec::new();
-        for parameter in ds_arch::parameters(config).into_iter().filter(|p| part.holds(p)) {
-            let (name, row) = stack_of(&parameter, part.experts.start);
+        let is_held = |p: &Parameter| parts.iter().any(|part| part.holds(p));
+        for parameter in ds_arch::parameters(config).into_iter().filter(is_held) {
+            let (name, row) = stack_of(&parameter, parts[0].experts.start);
             match stacks.iter_mut().rev().find(|(stack, _)| *stack == name) {
                 Some((_, members)) => members.push((parameter, row)),
                 None => stacks.push((name, vec![(parameter, row)])),

@@ -4,6 +4,7 @@ mod batches;
 mod ema;
 mod executor;
 mod ledger;
+mod mail;
 mod norm;
 mod optimizer;
 mod reduce;
@@ -11,7 +12,7 @@ mod statistics;
 
 pub use batches::{Batches, Cut, n_targets};
 pub use ema::Ema;
-pub use executor::Executor;
+pub use executor::{Executor, Pipeline};
 pub use ledger::{Cause, Ledger, now};
 pub use norm::{NormError, NormShare, clip};
 pub use optimizer::{Optimizer, master_kind};

@@ -2,11 +2,12 @@
 
 use ds_data::TokenFolder;
 use ds_model::{LossWeights, StageInput};
+use ds_plan::schedule::{Microbatch, StageId};
 use ds_proto::Evaluation;
 use tch::{Tensor, no_grad};
 
 use super::{Trainer, setup};
-use crate::comm::{Group, Pending};
+use crate::comm::Pending;
 use crate::error::RankError;
 use crate::step::{Ledger, Statistics, maxvio, mean};
 
@@ -17,15 +18,25 @@ pub(super) fn evaluate(trainer: &Trainer, validation: &TokenFolder) -> Result<Ev
     let share = Share::new(trainer, validation);
     let mut statistics = Statistics::default();
     let mut sent: Vec<Pending<()>> = Vec::new();
-    let pipeline = &trainer.groups.pipeline;
     for windows in share.microbatches(validation) {
         let microbatch = trainer.cut.microbatch(&windows);
-        let hidden = receive(pipeline, &microbatch.ids_bt, trainer)?;
-        let input = StageInput { microbatch: &microbatch, hidden };
-        let forward = no_grad(|| trainer.model.forward(input, &LossWeights::default(), &exchange))?;
-        statistics.add_forward(&forward);
-        if let Some(output) = forward.output {
-            sent.push(pipeline.send(pipeline.index() + 1, &output));
+        let mut handed_over = None;
+        for (place, stage) in trainer.rank.stages.iter().enumerate() {
+            let hidden = match handed_over.take() {
+                None if stage.embeds => None,
+                None => Some(receive(stage.id, &microbatch.ids_bt, trainer)?),
+                handed_over => handed_over,
+            };
+            let input = StageInput { microbatch: &microbatch, hidden };
+            let forward = no_grad(|| trainer.model.forward_of(place, input, &LossWeights::default(), &exchange))?;
+            statistics.add_forward(&forward);
+            let Some(output) = forward.output else { continue };
+            let to = holder(trainer, StageId(stage.id.0 + 1));
+            if to == trainer.groups.pipeline.index() {
+                handed_over = Some(output);
+            } else {
+                sent.push(trainer.groups.pipeline.send(to, &output));
+            }
         }
     }
     sent.into_iter().try_for_each(|pending| pending.wait(trainer.groups.deadline()))?;
@@ -43,14 +54,19 @@ pub(super) fn evaluate(trainer: &Trainer, validation: &TokenFolder) -> Result<Ev
     })
 }
 
-fn receive(pipeline: &Group, ids_bt: &Tensor, trainer: &Trainer) -> Result<Option<Tensor>, RankError> {
-    let Some(before) = pipeline.index().checked_sub(1) else { return Ok(None) };
+/// The coordinate that holds a stage. Where two do, windows go the way of the first microbatches.
+fn holder(trainer: &Trainer, stage: StageId) -> usize {
+    trainer.plan.placement().holder(stage, Microbatch(0)) as usize
+}
+
+/// The stream from the stage before. Ranks take stages and windows in the same order, so streams come in that order.
+fn receive(stage: StageId, ids_bt: &Tensor, trainer: &Trainer) -> Result<Tensor, RankError> {
     let (b, t) = ids_bt.size2().expect("ids are sequences × tokens");
     let shape = [b, t, i64::from(trainer.plan.spec().model.hidden_size)];
-    let hidden = pipeline
-        .receive(before, &shape, setup::precision(&trainer.plan.spec().precision).kind)
-        .wait(trainer.groups.deadline())?;
-    Ok(Some(hidden.to_device(trainer.cut.device)))
+    let from = holder(trainer, StageId(stage.0 - 1));
+    let kind = setup::precision(&trainer.plan.spec().precision).kind;
+    let hidden = trainer.groups.pipeline.receive(from, &shape, kind).wait(trainer.groups.deadline())?;
+    Ok(hidden.to_device(trainer.cut.device))
 }
 
 /// Which held-out windows this rank sees.

@@ -7,7 +7,7 @@ use ds_data::{TokenFolder, TokenizerChoice, prepare};
 use ds_kernels::fp8::{self, ScaleRule};
 use ds_model::{Precision, Products, StageModel, StagePart};
 use ds_plan::spec::{BalancePolicy, ComputeType, PrecisionSpec, Recompute, ScaleType, TokenizerSpec};
-use ds_plan::{GroupKind, JobPlan, RankPlan};
+use ds_plan::{GroupKind, JobPlan, RankPlan, Stage};
 use tch::{Device, Kind};
 
 use super::checkpoints::{self, Checkpoints};
@@ -106,14 +106,14 @@ pub(super) fn exchange(plan: &JobPlan, groups: &Groups) -> CommExchange {
 
 /// The rank's part of the network, with initial weights.
 pub(crate) fn stage_model(plan: &JobPlan, rank: &RankPlan, device: Device) -> Result<StageModel, RankError> {
-    let stage = &rank.stages[0];
-    let part = StagePart {
+    let part = |stage: &Stage| StagePart {
         embeds: stage.embeds,
         layers: stage.layers.clone(),
         scores: stage.scores,
         mtp_layers: stage.mtp_layers.clone(),
         experts: rank.experts.clone(),
     };
+    let parts = rank.stages.iter().map(part).collect();
     let spec = plan.spec();
     let precision = precision(&spec.precision);
     if let (Products::Fp8(_), Device::Cuda(index)) = (precision.products, device) {
@@ -122,7 +122,7 @@ pub(crate) fn stage_model(plan: &JobPlan, rank: &RankPlan, device: Device) -> Re
             Err(error) => tracing::warn!("cuda:{index}: FP32 products of FP8 numbers: {error}"),
         }
     }
-    let mut model = StageModel::new(&spec.model, part, device, precision, spec.seed)?;
+    let mut model = StageModel::of_parts(&spec.model, parts, device, precision, spec.seed)?;
     if spec.balance.policy == BalancePolicy::Forced {
         model.take_turns();
     }

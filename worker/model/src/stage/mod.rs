@@ -1,4 +1,4 @@
-//! A stage: embedding, decoder layers, head and MTP modules, as far as a rank holds them.
+//! Stages: embedding, decoder layers, head and MTP modules, as far as a rank holds them.
 
 mod decode;
 mod score;
@@ -25,16 +25,21 @@ pub use decode::{Cache, Decoded, Place, Step, column};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// The part of the network that one rank holds.
+/// The part of the network that one rank holds: a stage, or several, which need not follow each other.
 pub struct StageModel {
     config: ModelConfig,
-    part: StagePart,
     precision: Precision,
     device: Device,
     store: Store,
+    stages: Vec<Stage>,
+    recomputes: bool,
+}
+
+/// One stage.
+struct Stage {
+    part: StagePart,
     layers: Vec<Layer>,
     mtp: Vec<Layer>,
-    recomputes: bool,
 }
 
 /// A decoder layer.
@@ -97,7 +102,7 @@ struct Pass<'a> {
 }
 
 impl StageModel {
-    /// Initial weights are a function of (seed, logical name, element index).
+    /// One stage. Initial weights are a function of (seed, logical name, element index).
     ///
     /// # Errors
     /// When LibTorch refuses.
@@ -108,23 +113,45 @@ impl StageModel {
         precision: impl Into<Precision>,
         seed: u64,
     ) -> Result<Self, ModelError> {
+        Self::of_parts(config, vec![part], device, precision, seed)
+    }
+
+    /// Several stages, in the order of the model. What two of them need (the embedding, of which MTP has a copy) is there
+    /// once.
+    ///
+    /// # Errors
+    /// When LibTorch refuses.
+    pub fn of_parts(
+        config: &ModelConfig,
+        parts: Vec<StagePart>,
+        device: Device,
+        precision: impl Into<Precision>,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
         let precision = precision.into();
-        let n_local = part.experts.end - part.experts.start;
-        let layer = |id: u32| Layer {
-            id,
-            attention: Rc::new(Attention::new(config, id, precision.products)),
-            moe: config.is_moe(LayerId(id)).then(|| Moe::new(config, id, n_local, precision, device)),
+        let store = Store::new(config, &parts, device, precision, seed);
+        let stage = |part: StagePart| {
+            let n_local = part.experts.end - part.experts.start;
+            let layer = |id: u32| Layer {
+                id,
+                attention: Rc::new(Attention::new(config, id, precision.products)),
+                moe: config.is_moe(LayerId(id)).then(|| Moe::new(config, id, n_local, precision, device)),
+            };
+            let (layers, mtp) =
+                (part.layers.clone().map(layer).collect(), part.mtp_layers.clone().map(layer).collect());
+            Stage { part, layers, mtp }
         };
-        Ok(Self {
-            store: Store::new(config, &part, device, precision, seed),
-            layers: part.layers.clone().map(layer).collect(),
-            mtp: part.mtp_layers.clone().map(layer).collect(),
-            config: config.clone(),
-            part,
-            precision,
-            device,
-            recomputes: false,
-        })
+        let stages = parts.into_iter().map(stage).collect();
+        Ok(Self { store, stages, config: config.clone(), precision, device, recomputes: false })
+    }
+
+    /// The stage of a rank that holds one.
+    fn only(&self) -> &Stage {
+        &self.stages[0]
+    }
+
+    fn all_layers(&self) -> impl Iterator<Item = &Layer> {
+        self.stages.iter().flat_map(|stage| stage.layers.iter().chain(&stage.mtp))
     }
 
     /// Real tensors, in the order of the model's table.
@@ -134,12 +161,12 @@ impl StageModel {
 
     /// The biases of the stage's gates, `[e]` each, to be changed in place.
     pub fn biases(&self) -> Vec<(LayerId, Tensor)> {
-        self.layers.iter().chain(&self.mtp).filter_map(|layer| layer.moe.as_ref()).map(Moe::bias).collect()
+        self.all_layers().filter_map(|layer| layer.moe.as_ref()).map(Moe::bias).collect()
     }
 
     /// Experts take turns from now on, whatever the gates say: for benchmarks.
     pub fn take_turns(&mut self) {
-        let layers = self.layers.iter_mut().chain(&mut self.mtp);
+        let layers = self.stages.iter_mut().flat_map(|stage| stage.layers.iter_mut().chain(&mut stage.mtp));
         layers.filter_map(|layer| layer.moe.as_mut()).for_each(|moe| moe.set_choice(Choice::Turns));
     }
 
@@ -149,7 +176,7 @@ impl StageModel {
         self.recomputes = true;
     }
 
-    /// Runs the stage. With all weights zero nothing is kept for backward.
+    /// Runs the stage, or the first of several. With all weights zero nothing is kept for backward.
     ///
     /// # Errors
     /// When LibTorch refuses or the exchange fails.
@@ -162,7 +189,24 @@ impl StageModel {
         weights: &LossWeights,
         exchange: &dyn ExpertExchange,
     ) -> Result<StageForward, ModelError> {
-        self.forward_watched(input, weights, exchange, &mut |_| ())
+        self.forward_of(0, input, weights, exchange)
+    }
+
+    /// Likewise the stage at that place among those that the rank holds.
+    ///
+    /// # Errors
+    /// Likewise.
+    ///
+    /// # Panics
+    /// Likewise, and when there is no such stage.
+    pub fn forward_of(
+        &self,
+        place: usize,
+        input: StageInput<'_>,
+        weights: &LossWeights,
+        exchange: &dyn ExpertExchange,
+    ) -> Result<StageForward, ModelError> {
+        self.passed(&self.stages[place], input, weights, exchange, &mut |_| ())
     }
 
     /// [`StageModel::forward`] that shows what it sees on its way.
@@ -179,15 +223,26 @@ impl StageModel {
         exchange: &'a dyn ExpertExchange,
         watch: &'a mut Watch<'a>,
     ) -> Result<StageForward, ModelError> {
+        self.passed(self.only(), input, weights, exchange, watch)
+    }
+
+    fn passed<'a>(
+        &self,
+        stage: &Stage,
+        input: StageInput<'_>,
+        weights: &'a LossWeights,
+        exchange: &'a dyn ExpertExchange,
+        watch: &'a mut Watch<'a>,
+    ) -> Result<StageForward, ModelError> {
         if *weights == LossWeights::default() {
-            no_grad(|| self.run(input, weights, exchange, watch, Tape::forgetful()))
+            no_grad(|| self.run(stage, input, weights, exchange, watch, Tape::forgetful()))
         } else {
             let tape = if self.recomputes { Tape::recomputing() } else { Tape::default() };
-            self.run(input, weights, exchange, watch, tape)
+            self.run(stage, input, weights, exchange, watch, tape)
         }
     }
 
-    /// Walks a forward pass back. `output_gradient` is that of the stream given to the next stage; the result is that of
+    /// Walks a forward pass of any of its stages back. `output_gradient` is that of the stream given to the next stage; the result is that of
     /// the stream that came in.
     ///
     /// # Errors
@@ -206,6 +261,7 @@ impl StageModel {
 
     fn run<'a>(
         &self,
+        stage: &Stage,
         input: StageInput<'_>,
         weights: &'a LossWeights,
         exchange: &'a dyn ExpertExchange,
@@ -213,7 +269,7 @@ impl StageModel {
         tape: Tape,
     ) -> Result<StageForward, ModelError> {
         let StageInput { microbatch, hidden } = input;
-        assert_eq!(hidden.is_none(), self.part.embeds, "a stage embeds or gets a stream");
+        assert_eq!(hidden.is_none(), stage.part.embeds, "a stage embeds or gets a stream");
         let t = microbatch.ids_bt.size()[1];
         let rope = Rc::new(Rope::new(&self.config.attention, t, self.precision.kind, self.device));
         let (seeds, losses, loads) = Default::default();
@@ -225,11 +281,11 @@ impl StageModel {
             None => self.embed(&mut pass, &microbatch.ids_bt)?,
         };
         let counts = microbatch.targets_bt.ne(IGNORED).reshape([-1]);
-        for layer in &self.layers {
+        for layer in &stage.layers {
             h = self.layer(layer, &mut pass, &h, &counts)?;
         }
-        let (output, stream_out) = if self.part.scores {
-            self.score(&mut pass, &h, microbatch)?;
+        let (output, stream_out) = if stage.part.scores {
+            self.score(&stage.mtp, &mut pass, &h, microbatch)?;
             (None, None)
         } else {
             (Some(h.0), Some(h.1))

@@ -17,6 +17,7 @@ impl StageModel {
     /// Final norm, head, loss, and the MTP modules.
     pub(super) fn score(
         &self,
+        mtp: &[Layer],
         pass: &mut Pass<'_>,
         h: &(Value, Tensor),
         microbatch: &Microbatch,
@@ -35,7 +36,7 @@ impl StageModel {
             (*value, tensor.shallow_clone())
         };
         let mut stream = reads(h, &normed);
-        for ((depth, layer), (ids_bt, targets_bt)) in (1..).zip(&self.mtp).zip(&microbatch.mtp) {
+        for ((depth, layer), (ids_bt, targets_bt)) in (1..).zip(mtp).zip(&microbatch.mtp) {
             let h = self.mtp_module(layer, pass, &stream, ids_bt, targets_bt)?;
             let weight = self.store.leaf(&format!("model.layers.{}.shared_head.norm.weight", layer.id));
             let normed = self.norm(&mut pass.tape, weight, &h)?;

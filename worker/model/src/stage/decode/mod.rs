@@ -54,7 +54,7 @@ pub fn column(x: &Tensor, of_row: &[i64]) -> Tensor {
 impl StageModel {
     /// Room for `n_rows` sequences of up to `n_slots` tokens.
     pub fn cache(&self, n_rows: i64, n_slots: i64) -> Cache {
-        let n_layers = self.layers.len() + self.mtp.len();
+        let n_layers = self.only().layers.len() + self.only().mtp.len();
         Cache::new(&self.config.attention, n_layers, (n_rows, n_slots), self.precision.kind, self.device)
     }
 
@@ -93,16 +93,16 @@ impl StageModel {
         no_grad(|| {
             let mut h = match step {
                 Step::Tokens(ids_bt) => {
-                    assert!(self.part.embeds, "a stage behind another gets its stream");
+                    assert!(self.only().part.embeds, "a stage behind another gets its stream");
                     self.embedded(ids_bt)
                 }
                 Step::Stream(stream_btd) => {
-                    assert!(!self.part.embeds, "the first stage gets tokens");
+                    assert!(!self.only().part.embeds, "the first stage gets tokens");
                     stream_btd.shallow_clone()
                 }
             };
             let view = cache.view(place, h.size()[1]);
-            for (i, layer) in self.layers.iter().enumerate() {
+            for (i, layer) in self.only().layers.iter().enumerate() {
                 h = self.decode_layer(layer, i, cache, &view, place, &h, exchange)?;
             }
             Ok(h)
@@ -117,7 +117,7 @@ impl StageModel {
     /// # Panics
     /// When the stage does not score.
     pub fn scored(&self, stream_btd: &Tensor) -> Result<Decoded, ModelError> {
-        assert!(self.part.scores, "only the last stage scores");
+        assert!(self.only().part.scores, "only the last stage scores");
         no_grad(|| self.decoded(stream_btd.shallow_clone(), "model.norm.weight"))
     }
 
@@ -137,7 +137,7 @@ impl StageModel {
         place: Place<'_>,
         exchange: &dyn ExpertExchange,
     ) -> Result<Decoded, ModelError> {
-        let layer = &self.mtp[depth - 1];
+        let layer = &self.only().mtp[depth - 1];
         no_grad(|| {
             let view = cache.view(place, ids_bt.size()[1]);
             let base = format!("model.layers.{}", layer.id);
@@ -145,7 +145,7 @@ impl StageModel {
             let embedded = rms_norm(&self.embedded(ids_bt), &weight("enorm"), self.config.norm_eps)?;
             let before = rms_norm(stream_btd, &weight("hnorm"), self.config.norm_eps)?;
             let h = linear(&Tensor::cat(&[embedded, before], -1), &weight("eh_proj"))?;
-            let place_in_cache = self.layers.len() + depth - 1;
+            let place_in_cache = self.only().layers.len() + depth - 1;
             let h = self.decode_layer(layer, place_in_cache, cache, &view, place, &h, exchange)?;
             self.decoded(h, &format!("{base}.shared_head.norm.weight"))
         })
