@@ -211,3 +211,29 @@ fn limits_of_decoding_and_costs_of_a_token_are_those_of_the_paper() {
     assert!((each * 1e6 - 120.96).abs() < 1e-9, "{facts:#}");
     place.dsctl(&["limits", "--bandwidth", "0"]).ended(64, &["write a positive number"]);
 }
+
+#[test]
+fn the_loads_of_a_run_say_when_experts_would_have_moved() {
+    let place = Place::new();
+    let (job, metrics) = (format!("{RECORDED}/job.yaml"), format!("{RECORDED}/metrics.jsonl"));
+    place.dsctl(&["plan", &job, "--loads", &metrics]).ended(64, &["add --set balance.placement=eplb"]);
+    let by_load = ["plan", &job, "--set", "balance.placement=eplb", "--set", "balance.rebalance_every=2", "--loads"];
+    let asked = [&by_load[..], &[&metrics]].concat();
+    let layers = place.facts(&asked);
+    let layers = layers.as_array().unwrap();
+    assert!(!layers.is_empty());
+    for layer in layers {
+        let of = |name: &str| layer[name].as_f64().unwrap();
+        assert_eq!(of("steps"), 8.0, "{layer}");
+        assert!(of("imbalance_fixed") > 1.0 && of("imbalance") >= 1.0, "{layer}");
+        for migration in layer["migrations"].as_array().unwrap() {
+            assert!(migration["expected"].as_f64() < migration["imbalance"].as_f64(), "{migration}");
+            assert_eq!(migration["step"].as_u64().unwrap() % 2, 0, "{migration}");
+        }
+    }
+    assert!(layers.iter().any(|layer| !layer["migrations"].as_array().unwrap().is_empty()), "{layers:?}");
+    let said = place.dsctl(&asked);
+    assert!(said.stdout.contains("BUSIEST, MOVING"), "{}", said.stdout);
+    place.write("none.jsonl", "{\"kind\":\"note\"}\n");
+    place.dsctl(&[&by_load[..], &["none.jsonl"]].concat()).ended(64, &["no line has loads"]);
+}

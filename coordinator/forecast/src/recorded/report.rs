@@ -44,7 +44,7 @@ pub struct PlaneLoad {
     pub plane: u32,
     /// Bytes that NICs send into it.
     pub bytes: f64,
-    /// Of what its NICs could send in that time.
+    /// Of what those NICs could send in that time that send anything.
     pub utilization: f64,
     /// Of its busiest link.
     pub busiest_link: f64,
@@ -77,8 +77,10 @@ fn planes(run: &Run, fabric: &Fabric) -> Vec<PlaneLoad> {
     for link in (0..fabric.n_nodes()).flat_map(|node| (0..n_ports).map(move |port| fabric.port_up(node, port))) {
         let Some(plane) = fabric.plane_of(link) else { continue };
         let load = run.link(link.0);
-        planes[usize::from(plane.0)].bytes += load.bytes;
-        capacity[usize::from(plane.0)] += load.capacity;
+        if load.bytes > 0.0 {
+            planes[usize::from(plane.0)].bytes += load.bytes;
+            capacity[usize::from(plane.0)] += load.capacity;
+        }
     }
     for link in (0..run.n_links()).map(LinkId) {
         let Some(plane) = fabric.plane_of(link) else { continue };
@@ -159,11 +161,15 @@ impl Replayed {
         for plane in &self.planes {
             let (bytes, used, busiest) =
                 (ds_plan::bytes(plane.bytes as u64), share(plane.utilization), share(plane.busiest_link));
-            text += &format!("  plane {}  {bytes}, {used} of its NICs' rate, busiest link {busiest}\n", plane.plane);
+            text += &format!(
+                "  plane {}  {bytes}, {used} of the rate of the NICs that send, busiest link {busiest}\n",
+                plane.plane
+            );
         }
         for link in &self.links {
             let (bytes, used) = (ds_plan::bytes(link.bytes as u64), share(link.utilization));
-            text += &format!("  link {} and {} more like it  {bytes}, {used}\n", link.name, link.count - 1);
+            let others = if link.count > 1 { format!(" and {} more like it", link.count - 1) } else { String::new() };
+            text += &format!("  link {}{others}  {bytes}, {used}\n", link.name);
         }
         text
     }

@@ -9,12 +9,14 @@ mod moves;
 mod of_plan;
 mod pack;
 mod rebalance;
+mod rehearse;
 mod replicate;
 mod slots;
 
 pub use eplb::eplb;
 pub use moves::{Move, moves, settled};
 pub use rebalance::{Decision, LoadWindow, Migration, RebalancePolicy, Stay};
+pub use rehearse::{Migrated, Rehearsal, rehearse};
 pub use slots::{ImpossibleSlots, SlotCounts, Slots};
 
 use ds_arch::ExpertId;

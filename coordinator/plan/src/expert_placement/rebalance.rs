@@ -99,14 +99,7 @@ impl RebalancePolicy {
     ///
     /// # Panics
     /// When loads, slots and placement are of different sizes.
-    pub fn decide(
-        &self,
-        step: u64,
-        current: &ExpertPlacement,
-        loads: &LoadWindow,
-        slots: Slots,
-        gpus_per_node: u32,
-    ) -> Decision {
+    pub fn decide(&self, step: u64, current: &ExpertPlacement, loads: &LoadWindow, slots: Slots) -> Decision {
         if !self.is_due(step) {
             return Decision::Stay(Stay::NotNow);
         }
@@ -118,6 +111,7 @@ impl RebalancePolicy {
         if imbalance < 1.0 + self.above {
             return Decision::Stay(Stay::Even { imbalance });
         }
+        let gpus_per_node = slots.gpus_per_node();
         let placement = settled(current, &eplb(&loads, slots), gpus_per_node);
         let expected = placement.imbalance(&loads);
         let moves = moves(current, &placement, gpus_per_node);
@@ -152,7 +146,7 @@ mod tests {
     }
 
     fn decide(step: u64, current: &ExpertPlacement, tokens: &[u64]) -> Decision {
-        POLICY.decide(step, current, &window(tokens), slots(), 4)
+        POLICY.decide(step, current, &window(tokens), slots())
     }
 
     #[test]

@@ -98,6 +98,12 @@ impl Slots {
         self.counts.n_groups.is_multiple_of(self.counts.n_nodes)
     }
 
+    /// GPUs of a node; all of them where nodes have different numbers.
+    pub fn gpus_per_node(self) -> u32 {
+        let SlotCounts { n_nodes, n_gpus, .. } = self.counts;
+        if n_gpus.is_multiple_of(n_nodes) { n_gpus / n_nodes } else { n_gpus }
+    }
+
     /// Groups and nodes as far as the policy looks at them: under the global one all are one.
     pub(super) fn of_nodes(self) -> (usize, usize) {
         let SlotCounts { n_groups, n_nodes, .. } = self.counts;

@@ -1,6 +1,7 @@
 //! `dsctl plan`: who holds what and in which order; does it fit, how long will it take, what binds, and which layout
 //! would be better.
 
+mod loads;
 mod machine;
 mod quantity;
 mod rows;
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// Instead of one plan: every schedule on the job's grid beside the others, drawn
     #[arg(long, conflicts_with_all = ["search", "html", "tokens"])]
     schedules: bool,
+    /// Instead of a plan: what balance.placement: eplb would have done with the loads in a run's metrics.jsonl
+    #[arg(long, value_name = "METRICS.jsonl", conflicts_with_all = ["search", "schedules", "html", "svg", "pictures", "tokens", "without"])]
+    loads: Option<PathBuf>,
     /// Write a page with pictures; it needs no network
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
@@ -59,7 +63,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
     /// Instead of a job: predict the runs of a table, and compare with what was published of them
-    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["file", "sets", "search", "schedules", "html", "svg", "pictures", "tokens", "without"])]
+    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["file", "sets", "search", "schedules", "loads", "html", "svg", "pictures", "tokens", "without"])]
     rows: Option<PathBuf>,
     /// A drawing that is wider is cut
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u16).range(20..))]
@@ -74,6 +78,8 @@ Examples:
   dsctl plan job.yaml --schedules                              which schedule, and what each costs
   dsctl plan job.yaml --html plan.html                         with pictures
   dsctl plan job.yaml --without imbalance,skew                 as if stages and loads were even
+  dsctl plan job.yaml --set balance.placement=eplb --loads metrics.jsonl
+                                                               when experts would have moved in that run
   dsctl plan --rows published.csv                              predicted against published runs";
 
 impl Args {
@@ -90,6 +96,9 @@ impl Args {
         let Chosen { hardware, fabric, mut assumptions } = self.machine.choose(&spec)?;
         if let Some(fabric) = &fabric {
             machine::large_enough(fabric, plan.grid().n_ranks())?;
+        }
+        if let Some(path) = &self.loads {
+            return loads::run(&plan, path, hardware.nvlink_gpus, self.format.format);
         }
         let mut machine = Machine::new(hardware, fabric.as_ref());
         if let Some(fabric) = fabric.as_ref().filter(|fabric| !fabric.faults().is_empty()) {
