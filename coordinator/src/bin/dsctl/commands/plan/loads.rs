@@ -27,12 +27,12 @@ struct Line {
 /// Per layer, the step of each line that has loads, and the tokens of each expert.
 type Layers = BTreeMap<u32, Vec<(u64, Vec<u64>)>>;
 
-pub(super) fn run(plan: &JobPlan, path: &Path, gpus_per_node: u32, format: Format) -> Result<Exit, Failure> {
+pub(super) fn run(plan: &JobPlan, path: &Path, format: Format) -> Result<Exit, Failure> {
     let refused = |reason: String| Failure::Loads { path: path.to_owned(), reason };
     let Some(policy) = plan.rebalance() else {
         return Err(refused("the job leaves experts where they are; add --set balance.placement=eplb".to_owned()));
     };
-    let (slots, first) = (plan.expert_slots(gpus_per_node), plan.first_placement(gpus_per_node));
+    let (slots, first) = (plan.expert_slots(), plan.first_placement());
     let layers = read(path)?;
     if layers.is_empty() {
         return Err(refused("no line has loads".to_owned()));

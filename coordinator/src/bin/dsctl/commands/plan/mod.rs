@@ -93,12 +93,12 @@ impl Args {
     fn plan(&self) -> Result<Exit, Failure> {
         let spec = self.spec.as_ref().ok_or(Failure::NoJob)?.read()?.spec;
         let plan = JobPlan::new(spec.clone())?;
+        if let Some(path) = &self.loads {
+            return loads::run(&plan, path, self.format.format);
+        }
         let Chosen { hardware, fabric, mut assumptions } = self.machine.choose(&spec)?;
         if let Some(fabric) = &fabric {
             machine::large_enough(fabric, plan.grid().n_ranks())?;
-        }
-        if let Some(path) = &self.loads {
-            return loads::run(&plan, path, hardware.nvlink_gpus, self.format.format);
         }
         let mut machine = Machine::new(hardware, fabric.as_ref());
         if let Some(fabric) = fabric.as_ref().filter(|fabric| !fabric.faults().is_empty()) {
