@@ -2,6 +2,7 @@
 //! makes it; the step simulator plays it on a fabric.
 
 use ds_arch::LayerId;
+use ds_plan::schedule::Pass;
 
 /// Which way tokens go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,4 +62,18 @@ pub struct StageWork {
     pub backward_weight: PassWork,
     /// Bytes that a rank sends to the next stage forward, and gets back as a gradient.
     pub boundary_bytes: f64,
+}
+
+impl StageWork {
+    /// A part of a pass, from zero. The parts of a whole backward are those of the input gradients, then those of the weight
+    /// gradients.
+    pub fn part(&self, pass: Pass, number: u32) -> Option<&Part> {
+        let passes: &[&PassWork] = match pass {
+            Pass::Forward => &[&self.forward],
+            Pass::Backward => &[&self.backward_input, &self.backward_weight],
+            Pass::BackwardInput => &[&self.backward_input],
+            Pass::BackwardWeight => &[&self.backward_weight],
+        };
+        passes.iter().flat_map(|pass| &pass.parts).nth(number as usize)
+    }
 }

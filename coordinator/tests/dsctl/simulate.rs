@@ -237,3 +237,19 @@ fn a_recorded_step_is_played_on_the_fabric_and_says_what_planes_carried() {
     place.write("none.json", "{}");
     place.dsctl(&[&JOB[..], &["--recorded", "none.json"]].concat()).ended(64, &["none.json"]);
 }
+
+#[test]
+fn what_a_planned_step_would_record_takes_as_long_when_it_is_played() {
+    let place = place();
+    let planned = facts(&place, &["--record", "step.json", "--skew", "zipf:1.1"]);
+    let replayed = facts(&place, &["--recorded", "step.json"]);
+    let again = replayed["step_seconds"].as_f64().unwrap();
+    assert!((again / seconds(&planned) - 1.0).abs() < 1e-9, "{planned} {replayed}");
+    // 64 ranks on eight planes.
+    let job = format!("{}/../deploy/jobs/simulated-64.yaml", env!("CARGO_MANIFEST_DIR"));
+    let planned = place.facts(&["simulate", &job, "--record", "step-64.json"]);
+    let replayed = place.facts(&["simulate", &job, "--recorded", "step-64.json"]);
+    let again = replayed["step_seconds"].as_f64().unwrap();
+    assert!((again / seconds(&planned) - 1.0).abs() < 1e-9, "{planned} {replayed}");
+    assert_eq!((replayed["ranks"].as_u64(), replayed["planes"].as_array().unwrap().len()), (Some(64), 8));
+}

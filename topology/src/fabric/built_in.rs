@@ -7,6 +7,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("gb200-nvl72", include_str!("../../../deploy/fabrics/gb200-nvl72.yaml")),
     ("h100-node", include_str!("../../../deploy/fabrics/h100-node.yaml")),
     ("h200-node", include_str!("../../../deploy/fabrics/h200-node.yaml")),
+    ("h800-mpft-64", include_str!("../../../deploy/fabrics/h800-mpft-64.yaml")),
     ("h800-mpft-2048", include_str!("../../../deploy/fabrics/h800-mpft-2048.yaml")),
     ("h800-mpft-16384", include_str!("../../../deploy/fabrics/h800-mpft-16384.yaml")),
     ("h800-mpft3-131072", include_str!("../../../deploy/fabrics/h800-mpft3-131072.yaml")),

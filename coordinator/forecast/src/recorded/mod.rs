@@ -3,12 +3,14 @@
 //! of this model does to every plane can be seen so.
 
 mod check;
+mod measured;
 mod price;
 mod record;
 mod report;
 
 pub use check::RecordError;
 pub(crate) use check::check;
+pub use measured::Measured;
 pub use price::Prices;
 pub use record::{Does, Event, Meeting, Recorder, StepRecord};
 pub use report::{PlaneLoad, Replayed, Shares, report};

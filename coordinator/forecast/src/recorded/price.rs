@@ -1,13 +1,12 @@
 //! What recorded computations take on a machine of choice: never the time that they took.
 
 use ds_plan::JobPlan;
-use ds_plan::schedule::Pass;
 
 use super::record::{Does, Event};
 use crate::estimate::stage_work;
 use crate::hardware::Hardware;
 use crate::simulate::closing;
-use crate::{Part, PassWork, StageWork};
+use crate::{Part, StageWork};
 
 /// Seconds of the computations of a plan on a machine.
 #[derive(Clone, Debug)]
@@ -36,17 +35,10 @@ impl Prices {
             return self.updates.get((rank / self.per_pipeline) as usize).copied().unwrap_or(0.0);
         };
         let Some(stage) = self.stages.get(piece.stage.0 as usize) else { return 0.0 };
-        let passes: &[&PassWork] = match piece.pass {
-            Pass::Forward => &[&stage.forward],
-            Pass::Backward => &[&stage.backward_input, &stage.backward_weight],
-            Pass::BackwardInput => &[&stage.backward_input],
-            Pass::BackwardWeight => &[&stage.backward_weight],
-        };
-        let computations = passes.iter().flat_map(|pass| &pass.parts).filter_map(|part| match part {
-            Part::Compute { seconds, experts_of, .. } => Some((*seconds, experts_of.is_some())),
-            Part::Exchange { .. } => None,
-        });
-        let found = computations.into_iter().nth(part as usize);
-        found.map_or(0.0, |(seconds, by_load)| if by_load { seconds * load } else { seconds })
+        match stage.part(piece.pass, part) {
+            Some(Part::Compute { seconds, experts_of: Some(_), .. }) => seconds * load,
+            Some(Part::Compute { seconds, .. }) => *seconds,
+            Some(Part::Exchange { .. }) | None => 0.0,
+        }
     }
 }

@@ -31,9 +31,10 @@ pub struct Event {
 pub enum Does {
     /// It computed. Without a piece it is the update of the weights.
     Compute {
-        /// Which computation of its pass, from zero, as the workload of the stage lists them.
+        /// Which part of its pass, from zero, as the workload of the stage lists them, exchanges too; those of a whole
+        /// backward are those of the input gradients, then those of the weight gradients.
         part: u32,
-        /// How many times the mean rows of the layer the rank worked on; 1 where that does not count.
+        /// How many times the mean rows of the layer its experts worked on; 1 where none of them did.
         load: f64,
     },
     /// It met the ranks of a group.

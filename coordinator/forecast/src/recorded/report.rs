@@ -52,7 +52,6 @@ pub struct PlaneLoad {
 
 /// The report of a replay on that fabric.
 pub fn report(run: &Run, fabric: &Fabric) -> Replayed {
-    let name = |link: u32| fabric.network()[link as usize].name.clone();
     let within = |gpu: u32| fabric.gpu_out(gpu).map_or(0.0, |link| run.link(link.0).bytes);
     Replayed {
         step_seconds: run.seconds(),
@@ -60,7 +59,7 @@ pub fn report(run: &Run, fabric: &Fabric) -> Replayed {
         shares: shares(run),
         bytes_within_nodes: (0..fabric.n_gpus()).map(within).sum(),
         planes: planes(run, fabric),
-        links: run.summary(&name).links,
+        links: busiest(run, fabric),
     }
 }
 
@@ -92,6 +91,33 @@ fn planes(run: &Run, fabric: &Fabric) -> Vec<PlaneLoad> {
         plane.utilization = share(plane.bytes, capacity);
     }
     planes
+}
+
+/// Links that are named.
+const N_LINKS: usize = 8;
+
+/// The busiest links, each for all that carried as much.
+fn busiest(run: &Run, fabric: &Fabric) -> Vec<BusyLink> {
+    let seconds = run.seconds();
+    let mut links: Vec<BusyLink> = Vec::new();
+    for (link, of) in (0..run.n_links()).zip(fabric.network()) {
+        let load = run.link(link);
+        if load.bytes <= 0.0 {
+            continue;
+        }
+        let utilization = load.bytes / (load.capacity * seconds);
+        // Equal sums differ in their last bits when they were added in another order.
+        let is_alike = |other: &&mut BusyLink| {
+            (other.utilization / utilization - 1.0).abs() < 1e-9 && (other.bytes / load.bytes - 1.0).abs() < 1e-9
+        };
+        match links.iter_mut().find(is_alike) {
+            Some(other) => other.count += 1,
+            None => links.push(BusyLink { name: of.name.clone(), count: 1, bytes: load.bytes, utilization }),
+        }
+    }
+    links.sort_by(|a, b| b.utilization.total_cmp(&a.utilization));
+    links.truncate(N_LINKS);
+    links
 }
 
 /// Stretches of time, each from and until.

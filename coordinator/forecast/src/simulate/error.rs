@@ -49,6 +49,16 @@ pub enum SimulateError {
         /// Of a layer.
         experts: u32,
     },
+    /// An exchange that the plan has and nobody measured.
+    #[error("rank {rank}, action {action}: the exchange of layer {layer} was not measured")]
+    NotMeasured {
+        /// Whose.
+        rank: u32,
+        /// In which of its actions.
+        action: u32,
+        /// Whose gate.
+        layer: u32,
+    },
     /// What ranks wrote down does not fit together.
     #[error("{0}")]
     Record(#[from] crate::recorded::RecordError),

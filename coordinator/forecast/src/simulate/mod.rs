@@ -34,6 +34,7 @@ mod classes;
 mod closing;
 mod error;
 mod event;
+mod expected;
 mod fluid;
 mod interleave;
 mod islands;

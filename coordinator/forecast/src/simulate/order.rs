@@ -11,6 +11,8 @@ use crate::Part;
 pub(super) struct Thread {
     pub(super) piece: Piece,
     pub(super) parts: Vec<Part>,
+    /// Parts of the same pass that come before these.
+    pub(super) first_part: usize,
     /// The thread of input gradients whose weight gradients these are.
     puts_off: Option<usize>,
 }
@@ -28,15 +30,15 @@ pub(super) fn threads(job: &StepJob<'_>, action: Action) -> Vec<Thread> {
                     [work(piece).backward_input.parts.clone(), work(piece).backward_weight.parts.clone()].concat()
                 }
             };
-            vec![Thread { piece, parts, puts_off: None }]
+            vec![Thread { piece, parts, first_part: 0, puts_off: None }]
         }
         Action::Overlapped { forward, backward } => {
-            let input = Thread { piece: backward, parts: work(backward).backward_input.parts.clone(), puts_off: None };
-            let forward = Thread { piece: forward, parts: work(forward).forward.parts.clone(), puts_off: None };
-            let mut threads = vec![input, forward];
+            let of = |piece, parts: &[Part]| Thread { piece, parts: parts.to_vec(), first_part: 0, puts_off: None };
+            let input = &work(backward).backward_input.parts;
+            let mut threads = vec![of(backward, input), of(forward, &work(forward).forward.parts)];
             if backward.pass == Pass::Backward {
                 let parts = work(backward).backward_weight.parts.clone();
-                threads.push(Thread { piece: backward, parts, puts_off: Some(0) });
+                threads.push(Thread { piece: backward, parts, first_part: input.len(), puts_off: Some(0) });
             }
             threads
         }

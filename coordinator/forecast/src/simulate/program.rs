@@ -49,6 +49,8 @@ pub(super) struct Op {
     pub(super) action: u32,
     /// The microbatch and stage that it is about.
     pub(super) piece: Option<Piece>,
+    /// Which part of the pass it is, as the workload lists them.
+    pub(super) part: Option<u32>,
     pub(super) deps: Vec<u32>,
 }
 
@@ -176,7 +178,7 @@ impl Writer<'_> {
         }
         deps.sort_unstable();
         deps.dedup();
-        self.program.ops.push(Op { does, label, action, piece, deps });
+        self.program.ops.push(Op { does, label, action, piece, part: None, deps });
         number
     }
 
@@ -241,6 +243,7 @@ impl Writer<'_> {
                 }
             };
             let op = self.push(does, label, number, Some(*piece), deps);
+            self.program.ops[op as usize].part = Some((threads[thread].first_part + part) as u32);
             ops[thread].push(op);
         }
         let ends: Vec<u32> = ops.iter().filter_map(|ops| ops.last().copied()).collect();

@@ -147,11 +147,18 @@ impl<'a> Writer<'a> {
             deps.sort_unstable();
             deps.dedup();
             let action = event.action.unwrap_or(NO_ACTION);
-            program.ops.push(Op { does, label, action, piece: event.piece, deps });
+            program.ops.push(Op { does, label, action, piece: event.piece, part: None, deps });
         }
         // The step of a rank is over when all that it did is.
         let deps = (0..program.ops.len() as u32).collect();
-        program.ops.push(Op { does: Does::Join, label: "end of step", action: NO_ACTION, piece: None, deps });
+        program.ops.push(Op {
+            does: Does::Join,
+            label: "end of step",
+            action: NO_ACTION,
+            piece: None,
+            part: None,
+            deps,
+        });
         program.link();
         program
     }

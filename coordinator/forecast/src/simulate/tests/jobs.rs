@@ -20,6 +20,8 @@ pub(super) struct Owned {
     pub(super) copies: Vec<Copies>,
     /// Half of the microbatches enter at the other end.
     pub(super) both_ways: Option<u32>,
+    /// What is left of a device beside an exchange, and how much longer that takes beside computations.
+    pub(super) contention: (f64, f64),
 }
 
 fn compute(label: &'static str, milliseconds: f64) -> Part {
@@ -93,6 +95,7 @@ impl Owned {
             closing: vec![closing; pipeline as usize],
             copies: Vec::new(),
             both_ways: None,
+            contention: (0.85, 1.5),
         }
     }
 
@@ -153,8 +156,8 @@ impl Owned {
             expert_ranks: self.expert_ranks,
             seats: &self.seats,
             moe: self.moe.clone(),
-            left_beside_exchange: 0.85,
-            stretch_beside_compute: 1.5,
+            left_beside_exchange: self.contention.0,
+            stretch_beside_compute: self.contention.1,
             closing: &self.closing,
             copies: &self.copies,
         })

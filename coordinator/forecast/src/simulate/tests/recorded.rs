@@ -1,96 +1,45 @@
 use std::collections::BTreeMap;
 
 use ds_plan::JobPlan;
-use ds_plan::schedule::{Action, Pass};
+use ds_plan::schedule::{Action, Pass, Piece};
 use ds_plan::spec::read;
 use ds_topology::EndpointId;
 use ds_topology::fabric::Fabric;
 use ds_topology::routing::{FabricRoutes, Policy};
 
 use super::super::event::Epoch;
-use super::super::interleave::Costs;
+use super::super::expected::record;
 use super::super::job::{Options, StepJob};
-use super::super::program::{self, Op, Program};
-use super::super::scene::{Scene, Template};
-use super::super::strands::Strands;
 use super::super::{Run, SimulateError, Stage, replay, simulate};
 use super::fabric::Planes;
 use super::jobs::Owned;
+use crate::Part;
 use crate::hardware::hardware;
-use crate::recorded::{Does, Event, Meeting, Prices, Recorder, StepRecord, report};
-
-/// What the simulator plays of a job, as ranks would have recorded it, with the seconds of every computation by rank and
-/// `part`.
-fn recorded(job: &StepJob<'_>, planes: &mut Planes) -> (StepRecord, BTreeMap<(u32, u32), f64>) {
-    let down = planes.down();
-    let mut epoch = Epoch { from: 0.0, routes: planes, down };
-    let (scene, registry) = Scene::new(job, epoch.routes.endpoints_per_node());
-    let strands = Strands::new(job, &scene, &mut epoch).expect("routes");
-    let costs = Costs::new(&scene, &strands);
-    let programs: Vec<Program> =
-        (0..job.actions.len() as u32).map(|at| Program::new(job, at, &registry, &costs)).collect();
-    let mut seconds = BTreeMap::new();
-    let mut record = StepRecord { groups: scene.groups.clone(), ranks: Vec::new() };
-    for rank in 0..job.n_ranks() as u32 {
-        let program = &programs[(rank / job.per_pipeline) as usize];
-        let mut places: Vec<Vec<u32>> = Vec::new();
-        let mut events: Vec<Event> = Vec::new();
-        for (number, op) in (0..).zip(&program.ops) {
-            let mut after: Vec<u32> = op.deps.iter().flat_map(|&dep| places[dep as usize].clone()).collect();
-            after.sort_unstable();
-            after.dedup();
-            let Some(does) = does(job, &scene, &programs, rank, number, op) else {
-                places.push(after);
-                continue;
-            };
-            if let program::Does::Compute { seconds: of_mean, loads } = op.does {
-                let place = job.expert_place(rank) as usize;
-                let factor = loads.and_then(|loads| scene.loads[loads as usize].get(place).copied()).unwrap_or(1.0);
-                seconds.insert((rank, number), of_mean * factor);
-            }
-            places.push(vec![events.len() as u32]);
-            let action = Some(op.action).filter(|&action| action != program::NO_ACTION);
-            events.push(Event { action, piece: op.piece, after, does });
-        }
-        record.ranks.push(events);
-    }
-    (record, seconds)
-}
-
-fn does(job: &StepJob<'_>, scene: &Scene, programs: &[Program], rank: u32, number: u32, op: &Op) -> Option<Does> {
-    let own = |template: &Template| {
-        let messages = &scene.messages[template.messages.start as usize..template.messages.end as usize];
-        messages.iter().filter(|message| message.from == rank).map(|message| (message.to, message.bytes)).collect()
-    };
-    let place = rank % job.per_pipeline;
-    Some(match op.does {
-        program::Does::Compute { .. } => Does::Compute { part: number, load: 1.0 },
-        program::Does::Meet(template) => {
-            let of = &scene.templates[template as usize];
-            let group = of.groups.clone().find(|&group| scene.groups[group as usize].contains(&rank))?;
-            let what = if of.delay > 0.0 { Meeting::Dispatch } else { Meeting::Reduce };
-            // Operations of what several coordinates hold have different numbers there.
-            let number = if op.action == program::NO_ACTION { 1 << 32 | u64::from(template) } else { number.into() };
-            Does::Meet { group, number, what, sends: own(of) }
-        }
-        program::Does::Send { template, .. } => {
-            let sends: Vec<(u32, f64)> = own(&scene.templates[template as usize]);
-            Does::Send { to: sends[0].0, number: number.into(), bytes: sends[0].1 }
-        }
-        program::Does::Receive(key) => {
-            let sends = |op: &Op| matches!(op.does, program::Does::Send { key: of, .. } if of == key);
-            let (at, number) = programs
-                .iter()
-                .find_map(|program| Some((program.at, program.ops.iter().position(sends)?)))
-                .expect("somebody sends it");
-            Does::Receive { from: at * job.per_pipeline + place, number: number as u64 }
-        }
-        program::Does::Join => return None,
-    })
-}
+use crate::recorded::{Does, Event, Measured, Meeting, Prices, Recorder, StepRecord, report};
 
 fn planes() -> Planes {
     Planes::new(8, 4, 4, 2)
+}
+
+fn on_planes(record: &StepRecord, job: &StepJob<'_>) -> Run {
+    let price = |rank: u32, event: &Event| {
+        let Does::Compute { part, load } = event.does else { return 0.0 };
+        let Some(piece) = event.piece else { return job.closing[(rank / job.per_pipeline) as usize].optimizer_seconds };
+        match job.stages[piece.stage.0 as usize].part(piece.pass, part) {
+            Some(Part::Compute { seconds, experts_of, .. }) => seconds * experts_of.map_or(1.0, |_| load),
+            other => panic!("{other:?} is no computation"),
+        }
+    };
+    let stage = Stage { seats: job.seats, seconds: &price, overhead_seconds: 1e-5 };
+    let mut planes = planes();
+    let down = planes.down();
+    replay(record, &stage, &mut [Epoch { from: 0.0, routes: &mut planes, down }]).expect("it runs")
+}
+
+fn expected(job: &StepJob<'_>, measured: Option<&Measured>) -> Result<StepRecord, SimulateError> {
+    let mut planes = planes();
+    let down = planes.down();
+    record(job, &mut Epoch { from: 0.0, routes: &mut planes, down }, measured)
 }
 
 #[test]
@@ -98,22 +47,15 @@ fn what_the_simulator_plays_takes_as_long_when_it_is_recorded_and_played_again()
     let jobs = [
         Owned::new(2, 2, 8, 4),
         Owned::new(4, 1, 8, 6).split(),
-        Owned::new(2, 2, 8, 4).overlapped(),
+        Owned { contention: (1.0, 1.0), ..Owned::new(2, 2, 8, 4).overlapped() },
         Owned::new(2, 2, 8, 4).skewed(1.2),
     ];
     for job in jobs {
         job.with(|job| {
-            let (record, seconds) = recorded(job, &mut planes());
-            let price = |rank: u32, event: &Event| match event.does {
-                Does::Compute { part, .. } => seconds[&(rank, part)],
-                _ => 0.0,
-            };
-            let stage = Stage { seats: job.seats, seconds: &price, overhead_seconds: 1e-5 };
-            let (mut first, mut second) = (planes(), planes());
-            let down = first.down();
-            let again = replay(&record, &stage, &mut [Epoch { from: 0.0, routes: &mut first, down }]).expect("it runs");
-            let down = second.down();
-            let mut epochs = [Epoch { from: 0.0, routes: &mut second, down }];
+            let again = on_planes(&expected(job, None).expect("a record"), job);
+            let mut planes = planes();
+            let down = planes.down();
+            let mut epochs = [Epoch { from: 0.0, routes: &mut planes, down }];
             let played = simulate(job, &mut epochs, &Options { reuse: false, ..Options::default() }).expect("it runs");
             let (ours, theirs) = (again.seconds(), played.seconds());
             assert!((ours / theirs - 1.0).abs() < 1e-9, "{ours} {theirs}");
@@ -123,6 +65,43 @@ fn what_the_simulator_plays_takes_as_long_when_it_is_recorded_and_played_again()
             }
         });
     }
+}
+
+/// What a record says of its exchanges, as a run would have measured it; `longer` times the bytes of a rank.
+fn measured(record: &StepRecord, job: &StepJob<'_>, longer: impl Fn(u32) -> f64) -> Measured {
+    let mut measured = Measured::default();
+    for (rank, events) in (0..).zip(&record.ranks) {
+        let mut next: BTreeMap<Piece, usize> = BTreeMap::new();
+        for event in events {
+            let (Some(piece), Does::Meet { sends, .. }) = (event.piece, &event.does) else { continue };
+            let exchanges: Vec<&Part> = (0..)
+                .map_while(|part| job.stages[piece.stage.0 as usize].part(piece.pass, part))
+                .filter(|part| matches!(part, Part::Exchange { .. }))
+                .collect();
+            let place = next.entry(piece).or_default();
+            let Part::Exchange { layer, exchange, .. } = *exchanges[*place] else { continue };
+            *place += 1;
+            let sends = sends.iter().map(|&(to, bytes)| (to, bytes * longer(rank))).collect();
+            measured.sent(rank, piece, layer, exchange, sends);
+            measured.works_on(rank, piece, layer, 100.0 * longer(rank));
+        }
+    }
+    measured
+}
+
+#[test]
+fn what_exchanges_measured_takes_the_place_of_what_was_expected() {
+    Owned::new(2, 1, 8, 4).with(|job| {
+        let planned = expected(job, None).expect("a record");
+        let same = expected(job, Some(&measured(&planned, job, |_| 1.0))).expect("a record");
+        assert_eq!(same, planned);
+        // One rank has twice as much to send and to work on.
+        let hot = measured(&planned, job, |rank| if rank == 3 { 2.0 } else { 1.0 });
+        let hot = on_planes(&expected(job, Some(&hot)).expect("a record"), job).seconds();
+        assert!(hot > 1.1 * on_planes(&planned, job).seconds());
+        let nothing = expected(job, Some(&Measured::default())).expect_err("refused");
+        assert_eq!(nothing.to_string(), "rank 0, action 0: the exchange of layer 0 was not measured");
+    });
 }
 
 /// Eight nodes of one GPU under two leaves, whose way to the spine is four times too narrow.

@@ -74,6 +74,9 @@ pub(crate) struct Args {
     /// Play a step that ranks recorded while they ran, in place of what the plan expects
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["chakra", "what_if", "or_if", "steps", "skew", "jitter", "straggler", "without", "html", "no_reuse"])]
     recorded: Option<PathBuf>,
+    /// Write what ranks would record of such a step, for --recorded on another fabric
+    #[arg(long, value_name = "OUT.json", conflicts_with_all = ["chakra", "recorded"])]
+    record: Option<PathBuf>,
     /// Write a trace for ui.perfetto.dev
     #[arg(long, value_name = "OUT.json")]
     trace: Option<PathBuf>,
@@ -114,6 +117,9 @@ impl Args {
                 "--without {term}: it follows from what is played; `dsctl plan --without {term}` leaves it out"
             ))
         })?;
+        if let Some(path) = &self.record {
+            recorded::write(path, &step, &fabric, self.routing)?;
+        }
         let options = Options {
             steps: self.steps,
             jitter: self.jitter,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ds_forecast::hardware::Hardware;
 use ds_forecast::recorded::{Prices, StepRecord, report};
-use ds_forecast::simulate::{Epoch, Stage, replay};
+use ds_forecast::simulate::{Epoch, PlannedStep, Stage, replay};
 use ds_plan::JobPlan;
 use ds_topology::EndpointId;
 use ds_topology::fabric::Fabric;
@@ -14,7 +14,7 @@ use serde_json::json;
 use super::trace;
 use super::what_if::refused;
 use crate::failure::Failure;
-use crate::files::read_text;
+use crate::files::{read_text, write_text};
 use crate::output::{Format, data, json as print};
 
 /// What it is played on.
@@ -24,6 +24,14 @@ pub(super) struct On<'a> {
     pub(super) hardware: &'a Hardware,
     pub(super) seats: &'a [EndpointId],
     pub(super) fabric: &'a Fabric,
+}
+
+/// Writes what ranks would record of a planned step.
+pub(super) fn write(path: &Path, step: &PlannedStep, fabric: &Fabric, routing: Policy) -> Result<(), Failure> {
+    let mut routes = FabricRoutes::new(fabric.clone(), routing);
+    let mut epoch = Epoch { from: 0.0, routes: &mut routes, down: fabric.down().to_vec() };
+    let record = step.record(&mut epoch, None).map_err(|error| refused(&error))?;
+    write_text(path, &json!(record).to_string())
 }
 
 pub(super) fn run(
