@@ -12,6 +12,7 @@ fn layout(tensor: u32, pipeline: u32, data: u32) -> Layout {
         context: 1,
         pipeline,
         virtual_stages: 1,
+        stages: None,
         data,
         expert: 1,
         shard_weights: false,

@@ -141,7 +141,11 @@ pub fn stage_times(hardware: &Hardware, network: &Network, layout: &Layout, n_st
         places[range].iter().for_each(|place| stage.add(place));
         stage
     };
-    cut(&costs, n_stages, network.layers as usize).into_iter().map(stage).collect()
+    let cuts = match &layout.stages {
+        Some(planned) if planned.len() == n_stages => planned_cuts(planned, n_places as usize),
+        _ => cut(&costs, n_stages, network.layers as usize),
+    };
+    cuts.into_iter().map(stage).collect()
 }
 
 /// The time of one layer with experts.
@@ -257,6 +261,12 @@ pub(super) fn waiting(time: &StageTime) -> f64 {
 
 fn is_attention(kernel: &Kernel) -> bool {
     matches!(kernel, Kernel::FusedAttention { .. })
+}
+
+/// The places of planned stages: prediction modules stand after the last layer.
+fn planned_cuts(planned: &[std::ops::Range<u32>], n_places: usize) -> Vec<std::ops::Range<usize>> {
+    let end = |stage: usize| if stage + 1 == planned.len() { n_places } else { planned[stage].end as usize };
+    planned.iter().enumerate().map(|(stage, layers)| layers.start as usize..end(stage)).collect()
 }
 
 /// Cuts places into `n` runs: evenly where main layers divide, otherwise so that the dearest run is as cheap as can be.

@@ -1,5 +1,7 @@
 //! How the work of a step is divided.
 
+use std::ops::Range;
+
 use ds_plan::spec::ScheduleKind;
 
 use super::{Block, Kernel};
@@ -69,6 +71,9 @@ pub struct Layout {
     pub pipeline: u32,
     /// Stages that each of them holds.
     pub virtual_stages: u32,
+    /// The main layers of every stage, in the order of the model, where a plan has decided; prediction modules follow in the
+    /// last stage. None: the cut that makes the dearest stage cheapest.
+    pub stages: Option<Vec<Range<u32>>>,
     /// Ranks that see different samples.
     pub data: u32,
     /// Ranks that the experts of a layer are spread over.

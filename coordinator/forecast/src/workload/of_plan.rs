@@ -17,6 +17,7 @@ impl Layout {
             context: parallel.context,
             pipeline: parallel.pipeline,
             virtual_stages: parallel.virtual_stages,
+            stages: Some(plan.stages().iter().map(|stage| stage.layers.clone()).collect()),
             data: parallel.data,
             expert: parallel.expert,
             shard_weights: parallel.zero == 3,
