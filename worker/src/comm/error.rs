@@ -28,8 +28,10 @@ pub enum CommError {
         reason: Reason,
     },
     /// This rank gave up.
-    #[error("aborted here: {reason} ({op} number {sequence} of group {})", .group.0)]
+    #[error("rank {} aborted: {reason} ({op} number {sequence} of group {})", .rank.0, .group.0)]
     Aborted {
+        /// This rank.
+        rank: RankId,
         /// The group of the operation.
         group: GroupId,
         /// The operation.
@@ -64,13 +66,23 @@ pub enum CommError {
         /// Who has not sent, or has not taken, what the operation needs.
         missing: Vec<RankId>,
     },
-    /// The counts of rows do not fit the tensor or the group.
-    #[error("{op} in group {}: {n_counts} counts with sum {sum}, but the group has {n_members} members and dim 0 has {n_rows} rows", .group.0)]
-    Rows {
+    /// What this rank was asked to do cannot be done.
+    #[error("rank {}: {op} number {sequence} of group {} cannot start: {reason}", .rank.0, .group.0)]
+    NotStarted {
+        /// This rank.
+        rank: RankId,
         /// The group of the operation.
         group: GroupId,
         /// The operation.
         op: Op,
+        /// Its number.
+        sequence: u64,
+        /// Why not.
+        reason: Box<CommError>,
+    },
+    /// The counts of rows do not fit the tensor or the group.
+    #[error("{n_counts} counts with sum {sum}, but the group has {n_members} members and dim 0 has {n_rows} rows")]
+    Rows {
         /// Counts given.
         n_counts: usize,
         /// Their sum.
@@ -81,24 +93,16 @@ pub enum CommError {
         n_rows: i64,
     },
     /// A place outside of the group, or the rank's own where another is needed.
-    #[error("{op} in group {}: place {place} is not that of another of its {n_members} members", .group.0)]
+    #[error("place {place} is not that of another of its {n_members} members")]
     NotAPeer {
-        /// The group of the operation.
-        group: GroupId,
-        /// The operation.
-        op: Op,
         /// The place that was named.
         place: usize,
         /// Members of the group.
         n_members: usize,
     },
     /// Elements that cannot be added or compared.
-    #[error("{op} in group {}: cannot reduce {dtype}, only f32, f64, bf16 and i64", .group.0)]
+    #[error("cannot reduce {dtype}, only f32, f64, bf16 and i64")]
     CannotReduce {
-        /// The group of the operation.
-        group: GroupId,
-        /// The operation.
-        op: Op,
         /// The elements.
         dtype: Dtype,
     },

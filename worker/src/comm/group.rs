@@ -67,7 +67,7 @@ impl Group {
     /// Gives a copy of `tensor` to the member at place `to`.
     pub fn send(&self, to: usize, tensor: &Tensor) -> Pending<()> {
         let own = self.shared.rank();
-        let rank = self.peer(Op::Send, to);
+        let rank = self.peer(to);
         let phase = rank.and_then(|to| {
             let payload = Payload::copy_of(tensor)?;
             let signature = self.signature(Op::Send, dtype(tensor)?, Detail::None, &tensor.size(), payload.n_bytes());
@@ -80,7 +80,7 @@ impl Group {
     /// What the member at place `from` sends next: a tensor of `shape` and `kind`, in host memory.
     pub fn receive(&self, from: usize, shape: &[i64], kind: Kind) -> Pending<Tensor> {
         let own = self.shared.rank();
-        let phase = self.peer(Op::Send, from).and_then(|from| {
+        let phase = self.peer(from).and_then(|from| {
             let dtype = Dtype::try_from(kind)?;
             let n_bytes = shape.iter().product::<i64>() as usize * dtype.n_bytes();
             let signature = self.signature(Op::Send, dtype, Detail::None, shape, n_bytes);
@@ -184,23 +184,22 @@ impl Group {
         self.members.ranks.iter().copied().enumerate().filter(move |(place, _)| *place != index)
     }
 
-    pub(super) fn member(&self, op: Op, place: usize) -> Result<RankId, CommError> {
-        let refused = CommError::NotAPeer { group: self.id(), op, place, n_members: self.size() };
+    pub(super) fn member(&self, place: usize) -> Result<RankId, CommError> {
+        let refused = CommError::NotAPeer { place, n_members: self.size() };
         self.members.ranks.get(place).copied().ok_or(refused)
     }
 
-    pub(super) fn peer(&self, op: Op, place: usize) -> Result<RankId, CommError> {
-        let refused = CommError::NotAPeer { group: self.id(), op, place, n_members: self.size() };
-        self.member(op, place).and_then(|rank| if place == self.index() { Err(refused) } else { Ok(rank) })
+    pub(super) fn peer(&self, place: usize) -> Result<RankId, CommError> {
+        let refused = CommError::NotAPeer { place, n_members: self.size() };
+        self.member(place).and_then(|rank| if place == self.index() { Err(refused) } else { Ok(rank) })
     }
 
-    pub(super) fn check_rows(&self, op: Op, counts: &[i64], n_rows: i64) -> Result<(), CommError> {
+    pub(super) fn check_rows(&self, counts: &[i64], n_rows: i64) -> Result<(), CommError> {
         let sum = counts.iter().sum();
         if counts.len() == self.size() && sum == n_rows && counts.iter().all(|&n| n >= 0) {
             return Ok(());
         }
-        let (group, n_counts, n_members) = (self.id(), counts.len(), self.size());
-        Err(CommError::Rows { group, op, n_counts, sum, n_members, n_rows })
+        Err(CommError::Rows { n_counts: counts.len(), sum, n_members: self.size(), n_rows })
     }
 
     pub(super) fn signature(&self, op: Op, dtype: Dtype, detail: Detail, shape: &[i64], n_bytes: usize) -> Signature {

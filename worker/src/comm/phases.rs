@@ -1,6 +1,6 @@
 //! What each collective operation gives and awaits, and what it makes of what came.
 
-use ds_plan::{GroupId, RankId};
+use ds_plan::RankId;
 use tch::Tensor;
 
 use super::dtype::Dtype;
@@ -16,7 +16,7 @@ const TWO_PHASES_BYTES: usize = 64 << 10;
 
 impl Group {
     pub(super) fn all_reduce_phase(&self, tensor: &Tensor, op: ReduceOp) -> Result<Phase, CommError> {
-        let dtype = reducible(Op::AllReduce, self.id(), tensor)?;
+        let dtype = reducible(tensor)?;
         let (shape, n) = (tensor.size(), tensor.numel());
         if self.size() <= 2 || n * dtype.n_bytes() < TWO_PHASES_BYTES {
             let own = Payload::copy_of(tensor)?;
@@ -52,8 +52,8 @@ impl Group {
     }
 
     pub(super) fn reduce_scatter_phase(&self, tensor: &Tensor, op: ReduceOp, rows: &[i64]) -> Result<Phase, CommError> {
-        let dtype = reducible(Op::ReduceScatter, self.id(), tensor)?;
-        self.check_rows(Op::ReduceScatter, rows, rows_of(tensor))?;
+        let dtype = reducible(tensor)?;
+        self.check_rows(rows, rows_of(tensor))?;
         let row = row_shape(tensor);
         let n_row: i64 = row.iter().product();
         let sizes: Vec<i64> = rows.iter().map(|n| n * n_row).collect();
@@ -78,8 +78,8 @@ impl Group {
     }
 
     pub(super) fn all_to_all_phase(&self, tensor: &Tensor, to: &[i64], from: &[i64]) -> Result<Phase, CommError> {
-        self.check_rows(Op::AllToAll, to, rows_of(tensor))?;
-        self.check_rows(Op::AllToAll, from, from.iter().sum())?;
+        self.check_rows(to, rows_of(tensor))?;
+        self.check_rows(from, from.iter().sum())?;
         let row = row_shape(tensor);
         let n_row: i64 = row.iter().product();
         let dtype = dtype(tensor)?;
@@ -97,7 +97,7 @@ impl Group {
     }
 
     pub(super) fn broadcast_phase(&self, tensor: &Tensor, root: usize) -> Result<Phase, CommError> {
-        let root = self.member(Op::Broadcast, root)?;
+        let root = self.member(root)?;
         let shape = tensor.size();
         let dtype = dtype(tensor)?;
         let n_bytes = tensor.numel() * dtype.n_bytes();
@@ -172,9 +172,9 @@ pub(super) fn dtype(tensor: &Tensor) -> Result<Dtype, CommError> {
     Dtype::try_from(tensor.f_kind()?)
 }
 
-fn reducible(op: Op, group: GroupId, tensor: &Tensor) -> Result<Dtype, CommError> {
+fn reducible(tensor: &Tensor) -> Result<Dtype, CommError> {
     let dtype = dtype(tensor)?;
-    if can_reduce(dtype) { Ok(dtype) } else { Err(CommError::CannotReduce { group, op, dtype }) }
+    if can_reduce(dtype) { Ok(dtype) } else { Err(CommError::CannotReduce { dtype }) }
 }
 
 fn rows_of(tensor: &Tensor) -> i64 {

@@ -141,7 +141,9 @@ impl State {
             (Ok(_), false) => drop(self.operations.insert(id, operation)),
             (Err(error), _) => {
                 let reason = Reason::Aborted(error.to_string());
-                operation.result = Some(Err(error));
+                let rank = self.rank;
+                operation.result =
+                    Some(Err(CommError::NotStarted { rank, group, op, sequence, reason: Box::new(error) }));
                 self.operations.insert(id, operation);
                 self.fail_group(group, Cause::Failed(Failure { rank: self.rank, reason }), true, effects);
             }

@@ -134,7 +134,7 @@ impl Cause {
         match self {
             Self::Mismatch(mismatch) => CommError::Mismatch(mismatch.clone()),
             Self::Failed(Failure { rank, reason: Reason::Aborted(reason) }) if *rank == here => {
-                CommError::Aborted { group, op, sequence, reason: reason.clone() }
+                CommError::Aborted { rank: here, group, op, sequence, reason: reason.clone() }
             }
             Self::Failed(Failure { rank, reason }) => {
                 CommError::PeerFailed { rank: *rank, group, op, sequence, reason: reason.clone() }

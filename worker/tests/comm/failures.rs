@@ -4,8 +4,8 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use ds_plan::RankId;
-use ds_worker::comm::{CommError, Endpoint, Op, Reason, ReduceOp};
+use ds_plan::{GroupId, RankId};
+use ds_worker::comm::{CommError, Endpoint, Group, Op, Reason, ReduceOp};
 use tch::{Device, Kind, Tensor};
 
 use crate::world::{BACKENDS, Backend, on_ranks, soon, within, world};
@@ -166,7 +166,62 @@ fn what_cannot_be_started_fails_the_group_instead_of_hanging_it() {
             let counts: &[i64] = if rank == 0 { &[1, 1] } else { &[1, 2] };
             group.all_to_all(&one(), counts, &[1, 1]).wait(soon()).unwrap_err()
         });
-        assert!(matches!(errors[0], CommError::Rows { sum: 2, n_rows: 3, .. }), "{}", errors[0]);
+        let CommError::NotStarted { rank: RankId(0), sequence: 0, reason, .. } = &errors[0] else {
+            panic!("{}", errors[0])
+        };
+        assert!(matches!(**reason, CommError::Rows { sum: 2, n_rows: 3, .. }), "{reason}");
         assert_eq!(errors[1].culprit(), Some(RankId(0)), "{}", errors[1]);
+    }
+}
+
+/// Rank 1 spoils the second operation of group 7.
+#[test]
+fn every_failure_names_rank_group_operation_and_number() {
+    type Act = fn(usize, &Group) -> Result<(), CommError>;
+    let second: [(&str, Act); 5] = [
+        ("wrong counts", |rank, group| {
+            let counts: &[i64] = if rank == 1 { &[1, 1, 5] } else { &[1, 1, 1] };
+            group.all_to_all(&one(), counts, &[1, 1, 1]).wait(soon()).map(drop)
+        }),
+        ("another shape", |rank, group| {
+            let rows = one().view([3, 1]).repeat([1, if rank == 1 { 2 } else { 1 }]);
+            group.all_to_all(&rows, &[1, 1, 1], &[1, 1, 1]).wait(soon()).map(drop)
+        }),
+        ("another order", |rank, group| match rank {
+            1 => group.all_reduce(&one(), ReduceOp::Sum).wait(soon()).map(drop),
+            _ => group.all_to_all(&one(), &[1, 1, 1], &[1, 1, 1]).wait(soon()).map(drop),
+        }),
+        ("a peer that aborts", |rank, group| {
+            if rank == 1 {
+                group.abort("out of memory");
+            }
+            group.all_to_all(&one(), &[1, 1, 1], &[1, 1, 1]).wait(soon()).map(drop)
+        }),
+        ("a peer that never comes", |rank, group| match rank {
+            1 => Err(group.all_to_all(&one(), &[9], &[9]).wait(soon()).unwrap_err()),
+            _ => group.all_to_all(&one(), &[1, 1, 1], &[1, 1, 1]).wait(soon()).map(drop),
+        }),
+    ];
+    for backend in BACKENDS {
+        for (what, act) in second {
+            // A failure ends what others have not finished, so nobody goes on before all are through with the first.
+            let through = Barrier::new(3);
+            let errors = on_ranks(backend, 3, |rank, endpoint| {
+                let ranks: Vec<RankId> = (0..3).map(RankId).collect();
+                let group = endpoint.group(GroupId(7), &ranks);
+                group.barrier().wait(soon()).unwrap();
+                through.wait();
+                let error = act(rank, &group).and_then(|()| group.barrier().wait(soon())).unwrap_err();
+                // Nor does anybody leave before all know.
+                through.wait();
+                error
+            });
+            for error in errors.iter().map(CommError::to_string) {
+                for part in ["rank 1", "group 7", "all-to-all"] {
+                    assert!(error.contains(part), "{backend:?}, {what}: {part:?} is not in {error:?}");
+                }
+                assert!(error.contains("number 1") || error.contains("operation 1"), "{backend:?}, {what}: {error}");
+            }
+        }
     }
 }
