@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use ds_tests::job::Job;
+use ds_tests::launch::{steps, summary};
+use ds_tests::programs::{dsctl, run};
 use ds_tests::ranks::{Backend, Trained, train};
 
 const N_STEPS: u64 = 5;
@@ -90,4 +92,32 @@ fn sixteen_bits_and_recomputation_work_too() {
         let apart = apart(&ONE_RANK.losses, &trained.losses);
         assert!(apart < 2e-2, "{sets:?}: {apart}");
     }
+}
+
+#[test]
+fn the_example_crosses_between_nodes_less_than_a_row_for_every_choice_would() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let _ = Job::tiny(folder.path());
+    let text = |name: &str| folder.path().join(name).display().to_string();
+    let sets = [
+        ("data.train", text("train.txt")),
+        ("data.validation", text("validation.txt")),
+        ("train[0].steps", "4".to_owned()),
+        ("train[0].learning_rate.warmup", "1".to_owned()),
+        ("train[0].learning_rate.pieces[0].steps", "3".to_owned()),
+        ("train[0].sequence", "32".to_owned()),
+        ("train[0].evaluate_bytes", "2048".to_owned()),
+    ];
+    let sets: Vec<String> = sets.iter().flat_map(|(key, value)| ["--set".into(), format!("{key}={value}")]).collect();
+    let job = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/jobs/v3-tiny-node-limited.yaml");
+    let (code, stdout, stderr) = run(dsctl(folder.path()).arg("launch").arg(&job).args(&sets));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(steps(folder.path()), [1, 2, 3, 4]);
+    let exchange = &summary(folder.path())["exchange"];
+    let [across, within, saved, routing] =
+        ["across", "within", "saved", "routing"].map(|name| exchange[name].as_u64().expect("bytes"));
+    assert!(across > 0 && within > 0 && routing > 0, "{exchange}");
+    // Of four choices in two groups of experts, two groups a node, more than one is on a node that has any.
+    assert!(2 * saved > across, "{exchange}");
+    assert!((stdout + &stderr).contains("more across without deduplication"), "the summary says so");
 }

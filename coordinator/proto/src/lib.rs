@@ -9,7 +9,7 @@ pub mod v1 {
     tonic::include_proto!("dsctl.v1");
 }
 
-pub use metrics::{Evaluation, StepMetrics};
+pub use metrics::{Evaluation, ExchangeBytes, StepMetrics};
 pub use token::{AUTHORIZATION, TokenInterceptor, bearer};
 
 /// Node agents and ranks must be of the coordinator's version.

@@ -37,6 +37,31 @@ pub struct StepMetrics {
     pub seconds_by_cause: BTreeMap<String, f64>,
     /// Layer, and the tokens that each of its experts got in this step.
     pub loads: Vec<(u32, Vec<u64>)>,
+    /// Sum over ranks.
+    #[serde(default)]
+    pub exchange: ExchangeBytes,
+}
+
+/// Bytes of the exchange with experts that went from rank to rank. Nodes are those of `cluster.gpus_per_node`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeBytes {
+    /// Rows of tokens and of gradients, from node to node.
+    pub across: u64,
+    /// Likewise within nodes.
+    pub within: u64,
+    /// What a row for every choice would have sent across beside that.
+    pub saved: u64,
+    /// Choices and weights, which go ahead of rows, and the gradients of weights.
+    pub routing: u64,
+}
+
+impl std::ops::AddAssign for ExchangeBytes {
+    fn add_assign(&mut self, other: Self) {
+        self.across += other.across;
+        self.within += other.within;
+        self.saved += other.saved;
+        self.routing += other.routing;
+    }
 }
 
 /// A pass over the held-out data.
@@ -74,6 +99,7 @@ impl From<StepMetrics> for v1::StepMetrics {
             bubble_share: m.bubble_share,
             seconds_by_cause: m.seconds_by_cause,
             loads,
+            exchange: Some(m.exchange.into()),
         }
     }
 }
@@ -95,7 +121,22 @@ impl From<v1::StepMetrics> for StepMetrics {
             bubble_share: m.bubble_share,
             seconds_by_cause: m.seconds_by_cause,
             loads: m.loads.into_iter().map(|loads| (loads.layer, loads.tokens)).collect(),
+            exchange: m.exchange.map(Into::into).unwrap_or_default(),
         }
+    }
+}
+
+impl From<ExchangeBytes> for v1::ExchangeBytes {
+    fn from(e: ExchangeBytes) -> Self {
+        let ExchangeBytes { across, within, saved, routing } = e;
+        Self { across, within, saved, routing }
+    }
+}
+
+impl From<v1::ExchangeBytes> for ExchangeBytes {
+    fn from(e: v1::ExchangeBytes) -> Self {
+        let v1::ExchangeBytes { across, within, saved, routing } = e;
+        Self { across, within, saved, routing }
     }
 }
 
@@ -124,6 +165,7 @@ mod tests {
             loss: 1.5,
             seconds_by_cause: BTreeMap::from([("compute".to_owned(), 0.25)]),
             loads: vec![(1, vec![4, 0, 2])],
+            exchange: ExchangeBytes { across: 1, within: 2, saved: 3, routing: 4 },
             ..StepMetrics::default()
         };
         assert_eq!(StepMetrics::from(v1::StepMetrics::from(metrics.clone())), metrics);

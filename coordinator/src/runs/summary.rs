@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ds_proto::{Evaluation, StepMetrics};
+use ds_proto::{Evaluation, ExchangeBytes, StepMetrics};
 use serde::Serialize;
 
 use crate::cluster::RankMemory;
@@ -44,6 +44,8 @@ pub struct Summary {
     pub memory: Vec<RankMemory>,
     /// Seconds of all steps by cause.
     pub seconds_by_cause: BTreeMap<String, f64>,
+    /// Of all steps.
+    pub exchange: ExchangeBytes,
 }
 
 /// What metrics do not tell.
@@ -78,6 +80,8 @@ impl Summary {
         for (cause, seconds) in steps.iter().flat_map(|step| &step.seconds_by_cause) {
             *seconds_by_cause.entry(cause.clone()).or_default() += seconds;
         }
+        let mut exchange = ExchangeBytes::default();
+        steps.iter().for_each(|step| exchange += step.exchange);
         Self {
             state: facts.state,
             reason: facts.reason,
@@ -94,6 +98,7 @@ impl Summary {
             checkpoint: facts.checkpoint,
             memory: facts.memory,
             seconds_by_cause,
+            exchange,
         }
     }
 }

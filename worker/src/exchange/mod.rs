@@ -10,6 +10,8 @@ mod wire;
 use std::time::Duration;
 
 use ds_model::{Arrival, ExpertExchange, ModelError, Route, SummingExchange};
+use ds_plan::RankId;
+use ds_proto::ExchangeBytes;
 use tch::{Kind, Tensor};
 
 use crate::comm::{CommError, Group, Pending};
@@ -24,6 +26,8 @@ pub(crate) struct CommExchange {
     group: Group,
     /// Where tokens travel over nodes.
     nodes: Option<Nodes>,
+    /// Places of the group that share a node, in order.
+    n_on_node: usize,
     n_local: usize,
     formats: Formats,
     timeout: Duration,
@@ -32,8 +36,13 @@ pub(crate) struct CommExchange {
 impl CommExchange {
     /// Of `n_experts` over `group`, which must divide them; an operation that takes longer than `timeout` has failed.
     pub(crate) fn new(group: Group, n_experts: u32, formats: Formats, timeout: Duration) -> Self {
-        let n_local = n_experts as usize / group.size();
-        Self { group, nodes: None, n_local, formats, timeout }
+        let (n_on_node, n_local) = (group.size(), n_experts as usize / group.size());
+        Self { group, nodes: None, n_on_node, n_local, formats, timeout }
+    }
+
+    /// The same where so many places of the group share a node, which only counts what crosses between nodes.
+    pub(crate) fn on_nodes_of(self, n_on_node: u32) -> Self {
+        Self { n_on_node: n_on_node as usize, ..self }
     }
 
     /// The same limited by nodes, if there are any.
@@ -46,6 +55,12 @@ impl CommExchange {
         Booked { exchange: self, ledger }
     }
 
+    /// The node of a member of the group.
+    fn node_of(&self, rank: RankId) -> usize {
+        let place = self.group.ranks().iter().position(|&other| other == rank);
+        place.expect("exchanges talk to members of the expert group") / self.n_on_node
+    }
+
     /// Rows for every rank of the group.
     fn rows_to(&self, route: &Route) -> Vec<i64> {
         route.sent.chunks(self.n_local).map(|experts| experts.iter().sum()).collect()
@@ -55,6 +70,15 @@ impl CommExchange {
     fn rows_from(route: &Route) -> Vec<i64> {
         route.arrived_from.iter().map(|experts| experts.iter().sum()).collect()
     }
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cargo {
+    /// Tokens, results, and gradients of either.
+    Rows,
+    /// What is told of them.
+    Routing,
 }
 
 /// An exchange of one step.
@@ -69,6 +93,26 @@ impl Booked<'_> {
         self.ledger.book(Cause::Exchange, || pending.wait(deadline)).map_err(failed)
     }
 
+    /// Starts an all-to-all in `group` and counts what leaves this rank.
+    fn send(&self, group: &Group, rows: &Tensor, (to, from): (&[i64], &[i64]), cargo: Cargo) -> Pending<Tensor> {
+        let (row_bytes, mut sent) = (row_bytes(rows), ExchangeBytes::default());
+        for (&rank, &n) in group.ranks().iter().zip(to).filter(|(rank, _)| **rank != self.own()) {
+            let bytes = match cargo {
+                Cargo::Routing => &mut sent.routing,
+                Cargo::Rows if self.exchange.node_of(rank) == self.exchange.node_of(self.own()) => &mut sent.within,
+                Cargo::Rows => &mut sent.across,
+            };
+            *bytes += n as u64 * row_bytes;
+        }
+        self.ledger.exchange(sent);
+        group.all_to_all(rows, to, from)
+    }
+
+    fn own(&self) -> RankId {
+        let group = &self.exchange.group;
+        group.ranks()[group.index()]
+    }
+
     /// Starts rows `[n, d]` on their way, `to[i]` of them to place i, and gives those that come.
     fn start<'a>(
         &'a self,
@@ -77,7 +121,7 @@ impl Booked<'_> {
         (to, from): (&[i64], &[i64]),
     ) -> Result<impl FnOnce() -> Result<Tensor, ModelError> + use<'a>, ModelError> {
         let (d, kind, device) = (rows.size2()?.1, rows.kind(), rows.device());
-        let pending = self.exchange.group.all_to_all(&format.encode(rows)?, to, from);
+        let pending = self.send(&self.exchange.group, &format.encode(rows)?, (to, from), Cargo::Rows);
         Ok(move || format.decode(&self.wait(pending)?.to_device(device), d, kind))
     }
 }
@@ -86,7 +130,7 @@ impl ExpertExchange for Booked<'_> {
     fn route(&self, sent: Vec<i64>) -> Result<Route, ModelError> {
         let CommExchange { group, n_local, .. } = self.exchange;
         let each = vec![*n_local as i64; group.size()];
-        let counts = self.wait(group.all_to_all(&Tensor::from_slice(&sent), &each, &each))?;
+        let counts = self.wait(self.send(group, &Tensor::from_slice(&sent), (&each, &each), Cargo::Routing))?;
         let counts = Vec::<i64>::try_from(counts)?;
         let arrived_from: Vec<Vec<i64>> = counts.chunks(*n_local).map(<[i64]>::to_vec).collect();
         let arrived = (0..*n_local).map(|expert| arrived_from.iter().map(|from| from[expert]).sum()).collect();
@@ -113,6 +157,12 @@ impl ExpertExchange for Booked<'_> {
     fn summing(&self) -> Option<&dyn SummingExchange> {
         self.exchange.nodes.is_some().then_some(self)
     }
+}
+
+/// Bytes of each row of a tensor.
+fn row_bytes(rows: &Tensor) -> u64 {
+    let n: i64 = rows.size().iter().skip(1).product();
+    n as u64 * rows.kind().elt_size_in_bytes() as u64
 }
 
 /// Rows arrive rank after rank; this is their order expert after expert. None where that is the same.

@@ -3,11 +3,12 @@
 //! token returns.
 
 use ds_model::{Arrival, Leg, ModelError, SummingExchange, Visitors, Visits};
+use ds_proto::ExchangeBytes;
 use tch::{Device, Kind, Tensor};
 
-use super::Booked;
 use super::choices::Choices;
 use super::wire::Format;
+use super::{Booked, Cargo, row_bytes};
 use crate::comm::Group;
 
 /// The ranks that share a layer's experts, cut into nodes: place p of the group is index `p % L` on node `p / L`.
@@ -23,6 +24,12 @@ impl Booked<'_> {
         self.exchange.nodes.as_ref().expect("only an exchange that is limited by nodes adds on the way")
     }
 
+    /// Rows that need not cross, either way, since several choices of a token share one.
+    fn n_saved(&self, visits: &Visits) -> u64 {
+        let (to, own) = (&visits.legs[0].to, self.nodes().peers.index());
+        (visits.n_away - (to.iter().sum::<i64>() - to[own])) as u64
+    }
+
     /// Tells `group` of the tokens that will come, `parts[i]` of `choices` to place i. Gives the leg, the choices of the
     /// tokens that will come here, and how many of them come from each place, by `origins`: runs of `choices`.
     fn announce(
@@ -34,26 +41,35 @@ impl Booked<'_> {
     ) -> Result<(Leg, Choices, Vec<Vec<i64>>), ModelError> {
         let counts: Vec<i64> = parts.iter().flat_map(|part| by_origin(part, origins)).collect();
         let each = vec![origins.len() as i64; group.size()];
-        let counts = self.wait(group.all_to_all(&Tensor::f_from_slice(&counts)?, &each, &each))?;
+        let counts = self.send(group, &Tensor::f_from_slice(&counts)?, (&each, &each), Cargo::Routing);
+        let counts = self.wait(counts)?;
         let counts = Vec::<i64>::try_from(counts)?;
         let counts: Vec<Vec<i64>> = counts.chunks(origins.len()).map(<[i64]>::to_vec).collect();
         let from = counts.iter().map(|of_origins| of_origins.iter().sum()).collect();
         let leg = Leg::new(parts, choices.n() as i64, from)?;
         let rows = leg.pick(&choices.to_rows(kind)?)?;
-        let came = self.wait(group.all_to_all(&rows, &leg.to, &leg.from))?;
+        let came = self.wait(self.send(group, &rows, (&leg.to, &leg.from), Cargo::Routing))?;
         Ok((leg.to_device(device)?, Choices::from_rows(&came, choices.k, kind)?, counts))
     }
 
     /// Rows of tokens that came, `[v, d]`, back to the tokens' homes, added by rank, then by node: `[n, d]`.
-    fn back<'a>(&'a self, visits: &Visits, rows: &Tensor, format: Format) -> Result<Arrival<'a>, ModelError> {
-        let [across, within] = both(visits);
+    fn back<'a>(
+        &'a self,
+        visits: &Visits,
+        rows: &Tensor,
+        (format, cargo): (Format, Cargo),
+    ) -> Result<Arrival<'a>, ModelError> {
+        let ([across, within], n_saved) = (both(visits), self.n_saved(visits));
         let (d, kind, device) = (rows.size2()?.1, rows.kind(), rows.device());
         let Nodes { peers, node } = self.nodes();
-        let pending = node.all_to_all(&format.encode(rows)?, &within.from, &within.to);
+        let pending = self.send(node, &format.encode(rows)?, (&within.from, &within.to), cargo);
         Ok(Box::new(move || {
             let came = format.decode(&self.wait(pending)?.to_device(device), d, kind)?;
             let sums = format.encode(&within.add(&came)?)?;
-            let came = self.wait(peers.all_to_all(&sums, &across.from, &across.to))?;
+            if cargo == Cargo::Rows {
+                self.ledger.exchange(ExchangeBytes { saved: n_saved * row_bytes(&sums), ..ExchangeBytes::default() });
+            }
+            let came = self.wait(self.send(peers, &sums, (&across.from, &across.to), cargo))?;
             across.add(&format.decode(&came.to_device(device), d, kind)?)
         }))
     }
@@ -65,8 +81,9 @@ impl SummingExchange for Booked<'_> {
         let format = (weights.kind(), weights.device());
         let (mine, n_on_node) = (Choices::of(experts, weights)?, n_local * node.size());
         let crossing = mine.tokens_for(0, n_on_node, peers.size());
+        let first_of_node = (peers.index() * n_on_node) as i64;
         let (across, came, _) = self.announce(peers, &crossing, (&mine, &[mine.n() as i64]), format)?;
-        let forwarded = came.tokens_for((peers.index() * n_on_node) as i64, n_local, node.size());
+        let forwarded = came.tokens_for(first_of_node, n_local, node.size());
         let (within, came, counts) = self.announce(node, &forwarded, (&came, &across.from), format)?;
         let of_relay = |(index, by_node): (usize, &Vec<i64>)| -> Vec<u32> {
             let home = |of_node: usize| (of_node * node.size() + index) as u32;
@@ -74,29 +91,34 @@ impl SummingExchange for Booked<'_> {
         };
         let homes = counts.iter().enumerate().flat_map(of_relay).collect();
         let visitors = Visitors { k: came.k, homes, experts: came.experts, weights: came.weights };
-        let first = (peers.index() * n_on_node + node.index() * n_local) as i64;
-        Visits::new(&visitors, (first, n_local), vec![across, within], format)
+        let first = first_of_node + (node.index() * n_local) as i64;
+        let own = first_of_node..first_of_node + n_on_node as i64;
+        let n_away = mine.experts.iter().filter(|&expert| !own.contains(expert)).count() as i64;
+        Visits::new(&visitors, (first, n_local), (vec![across, within], n_away), format)
     }
 
     fn dispatch<'a>(&'a self, visits: &Visits, tokens: &Tensor) -> Result<Arrival<'a>, ModelError> {
         let ([across, within], format) = (both(visits), self.exchange.formats.dispatch);
         let (d, kind, device) = (tokens.size2()?.1, tokens.kind(), tokens.device());
         let Nodes { peers, node } = self.nodes();
-        let pending = peers.all_to_all(&across.pick(&format.encode(tokens)?)?, &across.to, &across.from);
+        let rows = across.pick(&format.encode(tokens)?)?;
+        let saved = self.n_saved(visits) * row_bytes(&rows);
+        self.ledger.exchange(ExchangeBytes { saved, ..ExchangeBytes::default() });
+        let pending = self.send(peers, &rows, (&across.to, &across.from), Cargo::Rows);
         Ok(Box::new(move || {
             // Forwarded as it came: nothing is rounded twice.
             let came = self.wait(pending)?.to_device(device);
-            let pending = node.all_to_all(&within.pick(&came)?, &within.to, &within.from);
+            let pending = self.send(node, &within.pick(&came)?, (&within.to, &within.from), Cargo::Rows);
             format.decode(&self.wait(pending)?.to_device(device), d, kind)
         }))
     }
 
     fn combine<'a>(&'a self, visits: &Visits, sums: &Tensor) -> Result<Arrival<'a>, ModelError> {
-        self.back(visits, sums, self.exchange.formats.combine)
+        self.back(visits, sums, (self.exchange.formats.combine, Cargo::Rows))
     }
 
     fn return_weights(&self, visits: &Visits, gradients: &Tensor) -> Result<Tensor, ModelError> {
-        self.back(visits, gradients, Format::Compute)?()
+        self.back(visits, gradients, (Format::Compute, Cargo::Routing))?()
     }
 }
 

@@ -3,9 +3,13 @@
 use std::thread;
 use std::time::Duration;
 
+use ds_kernels::fp8::ScaleRule;
+use ds_kernels::fused::Permutation;
 use ds_model::{ExpertExchange, SummingExchange, Visits};
 use ds_plan::{GroupId, RankId};
-use ds_topology::traffic::moe::Random;
+use ds_topology::EndpointId;
+use ds_topology::traffic::moe::{self, Demand, ExpertGroup, Forwarding, Gate, Mode, Random};
+use ds_topology::traffic::{Frontier, Traffic};
 use tch::{Device, Kind, Tensor};
 
 use super::*;
@@ -62,24 +66,40 @@ impl Case {
         (Tensor::arange(n * k, (Kind::Double, Device::Cpu)) * 0.01 + rank as f64 + 0.5).view([n, k])
     }
 
+    fn permutation(&self, rank: usize) -> Permutation {
+        let n_experts = (self.n_ranks() * self.n_local) as i64;
+        Permutation::new(&self.experts(rank), n_experts, &self.tokens(rank)).unwrap()
+    }
+
     fn experts(&self, rank: usize) -> Tensor {
         Tensor::from_slice(&self.experts[rank]).view([self.n_tokens(rank) as i64, self.k as i64])
     }
 
-    /// Runs `body` on every rank.
+    /// Runs `body` on every rank, over nodes.
     fn run<T: Send>(&self, body: impl Fn(usize, &dyn SummingExchange) -> T + Sync) -> Vec<T> {
+        self.run_any(true, Formats::COMPUTE, Endpoint::close, |rank, booked| body(rank, booked.summing().unwrap()))
+    }
+
+    /// Runs `body` on every rank, over nodes or from rank to rank; then each leaves.
+    fn run_any<T: Send>(
+        &self,
+        over_nodes: bool,
+        formats: Formats,
+        leave: impl Fn(Endpoint) + Sync,
+        body: impl Fn(usize, &Booked<'_>) -> T + Sync,
+    ) -> Vec<T> {
         thread::scope(|scope| {
             let ranks: Vec<_> = threads(self.n_ranks())
                 .into_iter()
                 .enumerate()
                 .map(|(rank, endpoint)| {
-                    let body = &body;
+                    let (body, leave) = (&body, &leave);
                     scope.spawn(move || {
-                        let exchange = self.exchange(rank, &endpoint);
+                        let mut exchange = self.exchange(rank, &endpoint, formats);
+                        exchange.nodes = exchange.nodes.filter(|_| over_nodes);
                         let ledger = Ledger::open();
-                        let booked = exchange.booked(&ledger);
-                        let result = body(rank, booked.summing().unwrap());
-                        endpoint.close();
+                        let result = body(rank, &exchange.booked(&ledger));
+                        leave(endpoint);
                         result
                     })
                 })
@@ -88,7 +108,7 @@ impl Case {
         })
     }
 
-    fn exchange(&self, rank: usize, endpoint: &Endpoint) -> CommExchange {
+    fn exchange(&self, rank: usize, endpoint: &Endpoint, formats: Formats) -> CommExchange {
         let group = |id: usize, ranks: Vec<usize>| {
             let ranks: Vec<RankId> = ranks.into_iter().map(|rank| RankId(rank as u32)).collect();
             endpoint.group(GroupId(id as u32), &ranks)
@@ -100,8 +120,9 @@ impl Case {
         CommExchange {
             group: group(0, (0..n).collect()),
             nodes: Some(Nodes { peers, node }),
+            n_on_node: each,
             n_local: self.n_local,
-            formats: Formats::COMPUTE,
+            formats,
             timeout: Duration::from_secs(60),
         }
     }
@@ -192,6 +213,95 @@ fn what_belongs_to_a_choice_comes_back_to_it() {
             assert_eq!(found, numbers(&case.weights(rank)), "rank {rank} of {case:?}");
         }
     }
+}
+
+fn sum_of(bytes: Vec<ExchangeBytes>) -> ExchangeBytes {
+    let mut sum = ExchangeBytes::default();
+    bytes.into_iter().for_each(|of_rank| sum += of_rank);
+    sum
+}
+
+/// Bytes across nodes and within, of the planner's traffic for the same choices.
+fn planned(case: &Case, row_bytes: [f64; 2]) -> [f64; 2] {
+    let endpoints: Vec<EndpointId> = (0..case.n_ranks() as u32).map(EndpointId).collect();
+    let group = ExpertGroup::new(&endpoints, case.n_ranks_a_node as u32);
+    let gate = Gate::new((case.n_ranks() * case.n_local) as u32, case.k as u32, 1, 1).unwrap();
+    let of_rank = |experts: &Vec<i64>| {
+        experts.chunks(case.k).map(|token| token.iter().map(|&expert| expert as u32).collect()).collect()
+    };
+    let choices: Vec<Vec<Vec<u32>>> = case.experts.iter().map(of_rank).collect();
+    let demand = Demand::counted(&gate, &group, &choices);
+    let mut traffic = Traffic::new();
+    let (mode, start) = (Mode::Deduplicated(Forwarding::CutThrough), Frontier::start(group.len()));
+    moe::dispatch(&mut traffic, &group, &demand, mode, row_bytes[0], &start);
+    moe::combine(&mut traffic, &group, &demand, mode, row_bytes[1], &start);
+    let all: f64 = traffic.messages().iter().map(|message| message.bytes).sum();
+    let across = traffic.bytes_between_nodes(case.n_ranks_a_node as u32);
+    [across, all - across]
+}
+
+#[test]
+fn bytes_that_are_sent_are_those_of_the_planner_and_what_is_saved_is_what_the_plain_exchange_sends_more() {
+    let formats = Formats { dispatch: Format::Fp8(ScaleRule::Exact), combine: Format::Bf16 };
+    // E4M3 and a scale; two bytes an element.
+    let row_bytes = [D as f64 + 4.0, 2.0 * D as f64];
+    for case in cases() {
+        let limited = case.run_any(true, formats, Endpoint::close, |rank, booked| {
+            let exchange: &dyn SummingExchange = booked;
+            let visits = route(&case, rank, exchange);
+            let came = exchange.dispatch(&visits, &case.tokens(rank)).unwrap()().unwrap();
+            let _ = exchange.combine(&visits, &came).unwrap()().unwrap();
+            booked.ledger.exchanged()
+        });
+        let plain = case.run_any(false, formats, Endpoint::close, |rank, booked| {
+            let exchange: &dyn ExpertExchange = booked;
+            let permutation = case.permutation(rank);
+            let route = exchange.route(permutation.counts.clone()).unwrap();
+            let came = exchange.dispatch(&route, &permutation.spread(&case.tokens(rank)).unwrap()).unwrap()().unwrap();
+            let _ = exchange.combine(&route, &came).unwrap()().unwrap();
+            booked.ledger.exchanged()
+        });
+        let (limited, plain) = (sum_of(limited), sum_of(plain));
+        assert_eq!([limited.across as f64, limited.within as f64], planned(&case, row_bytes), "{case:?}");
+        assert_eq!(limited.across + limited.saved, plain.across, "{case:?}");
+        assert_eq!(plain.saved, 0);
+    }
+}
+
+/// The errors of all ranks but `spoiler`, which does not go on after its tokens were sent, or goes on wrongly.
+fn errors(spoiler: usize, spoil: impl Fn(&dyn SummingExchange, &Visits, &Tensor) + Sync) -> Vec<String> {
+    let case = Case::drawn(3, (2, 2, 2, 2), 8);
+    let found = case.run_any(true, Formats::COMPUTE, drop, |rank, booked| {
+        let exchange = booked.summing().unwrap();
+        let visits = route(&case, rank, exchange);
+        let came = exchange.dispatch(&visits, &case.tokens(rank)).unwrap()().unwrap();
+        if rank == spoiler {
+            spoil(exchange, &visits, &came);
+            return None;
+        }
+        let back = exchange.combine(&visits, &came).and_then(|arrival| arrival());
+        // Who needs nothing of the spoiler learns of it with what follows.
+        Some(back.and_then(|_| exchange.return_weights(&visits, &came)).unwrap_err().to_string())
+    });
+    found.into_iter().flatten().collect()
+}
+
+#[test]
+fn whoever_spoils_an_exchange_is_named_with_group_operation_and_number_and_nobody_hangs() {
+    let vanishes = errors(1, |_, _, _| ());
+    let sends_other_rows = errors(1, |exchange, visits, came| {
+        let _ = exchange.combine(visits, &came.repeat([1, 2])).and_then(|arrival| arrival()).unwrap_err();
+    });
+    let sends_too_few = errors(1, |exchange, visits, came| {
+        let _ = exchange.combine(visits, &came.narrow(0, 0, came.size()[0] - 1)).and_then(|arrival| arrival());
+    });
+    for error in vanishes.iter().chain(&sends_other_rows).chain(&sends_too_few) {
+        for part in ["rank 1", "group", "all-to-all"] {
+            assert!(error.contains(part), "{part:?} is not in {error:?}");
+        }
+        assert!(error.contains(" number ") || error.contains("operation "), "{error}");
+    }
+    assert_eq!(vanishes.len() + sends_other_rows.len() + sends_too_few.len(), 9);
 }
 
 #[test]

@@ -73,7 +73,9 @@ impl Format {
             Self::Compute => Ok(sent.shallow_clone()),
             Self::Bf16 => Ok(sent.f_to_kind(kind)?),
             Self::Fp8(_) => {
-                let part = |first, length, kind| sent.f_narrow(1, first, length)?.f_contiguous()?.f_view_dtype(kind);
+                // Copied, also where a single row makes it dense: scales must lie at multiples of their size.
+                let part =
+                    |first, length, kind| Tensor::f_cat(&[sent.f_narrow(1, first, length)?], 1)?.f_view_dtype(kind);
                 let codes = part(0, d, Kind::Float8e4m3fn)?;
                 let scales = part(d, SCALE * n_tiles(d), Kind::Float)?;
                 Ok(Quantised::new(codes, scales, Scaling::Tiles).dequantise().f_to_kind(kind)?)
@@ -137,6 +139,16 @@ mod tests {
                 let back = format.decode(&sent, D, Kind::Float).unwrap();
                 let error = (&back - &rows).abs().max().double_value(&[]);
                 assert!(error > 0.0 && error <= bound * scale, "{format:?} of {scale}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_row_of_any_width_comes_back() {
+        for d in 1..6 {
+            let row = Tensor::ones([1, d], (Kind::Float, Device::Cpu));
+            for (format, ..) in FORMATS {
+                assert_eq!(format.decode(&format.encode(&row).unwrap(), d, Kind::Float).unwrap(), row, "{format:?}");
             }
         }
     }

@@ -1,7 +1,10 @@
-//! Where a rank's time goes: every second of a step is booked to one cause.
+//! Where a rank's time goes: every second of a step is booked to one cause. Beside it, what the exchange with experts
+//! sent.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
+
+use ds_proto::ExchangeBytes;
 
 /// What a rank did, or waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +46,25 @@ impl Cause {
 pub struct Ledger {
     start: Instant,
     booked: RefCell<[Duration; Cause::ALL.len()]>,
+    exchanged: Cell<ExchangeBytes>,
 }
 
 impl Ledger {
     /// From now on.
     pub fn open() -> Self {
-        Self { start: now(), booked: RefCell::default() }
+        Self { start: now(), booked: RefCell::default(), exchanged: Cell::default() }
+    }
+
+    /// Adds bytes that this rank has sent.
+    pub fn exchange(&self, bytes: ExchangeBytes) {
+        let mut sum = self.exchanged.get();
+        sum += bytes;
+        self.exchanged.set(sum);
+    }
+
+    /// Bytes that this rank has sent to experts and back since it was opened.
+    pub fn exchanged(&self) -> ExchangeBytes {
+        self.exchanged.get()
     }
 
     /// Runs `work` and books its time.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ds_arch::LayerId;
 use ds_model::StageForward;
+use ds_proto::ExchangeBytes;
 use tch::{Kind, Tensor};
 
 use super::ledger::Cause;
@@ -23,6 +24,8 @@ pub struct Statistics {
     pub seconds: [f64; Cause::ALL.len()],
     /// Ranks that were told to stop.
     pub n_stops: f64,
+    /// Bytes of the exchange with experts.
+    pub exchanged: ExchangeBytes,
     /// Tokens that each expert got, by MoE layer.
     pub loads: HashMap<LayerId, Vec<f64>>,
 }
@@ -65,7 +68,9 @@ impl Statistics {
 
     fn flat(&self, layers: &[LayerId], n_experts: usize) -> Vec<f64> {
         let head = [self.loss, self.mtp, self.balance].into_iter().flat_map(|(sum, n)| [sum, n]);
-        let mut flat: Vec<f64> = head.chain([self.n_stops]).chain(self.seconds).collect();
+        let ExchangeBytes { across, within, saved, routing } = self.exchanged;
+        let bytes = [across, within, saved, routing].map(|bytes| bytes as f64);
+        let mut flat: Vec<f64> = head.chain([self.n_stops]).chain(bytes).chain(self.seconds).collect();
         for layer in layers {
             match self.loads.get(layer) {
                 Some(load) => flat.extend(load),
@@ -77,12 +82,15 @@ impl Statistics {
 
     fn from_flat(flat: &[f64], layers: &[LayerId], n_experts: usize) -> Self {
         let (head, rest) = flat.split_at(7);
+        let (bytes, rest) = rest.split_at(4);
+        let bytes = |i: usize| bytes[i] as u64;
         let (seconds, loads) = rest.split_at(Cause::ALL.len());
         Self {
             loss: (head[0], head[1]),
             mtp: (head[2], head[3]),
             balance: (head[4], head[5]),
             n_stops: head[6],
+            exchanged: ExchangeBytes { across: bytes(0), within: bytes(1), saved: bytes(2), routing: bytes(3) },
             seconds: std::array::from_fn(|i| seconds[i]),
             loads: layers.iter().copied().zip(loads.chunks(n_experts.max(1)).map(<[f64]>::to_vec)).collect(),
         }
@@ -121,11 +129,12 @@ mod tests {
         let layers = [LayerId(1), LayerId(2)];
         let mut part = Statistics { loss: (3.5, 2.0), n_stops: 1.0, ..Statistics::default() };
         part.seconds[Cause::Exchange as usize] = 0.25;
+        part.exchanged = ExchangeBytes { across: 1 << 40, within: 2, saved: 3, routing: 4 };
         part.add_load(LayerId(2), &[1.0, 2.0]);
         part.add_load(LayerId(2), &[1.0, 0.0]);
         let back = Statistics::from_flat(&part.flat(&layers, 2), &layers, 2);
         assert_eq!(back.loss, part.loss);
-        assert_eq!(back.seconds, part.seconds);
+        assert_eq!((back.seconds, back.exchanged), (part.seconds, part.exchanged));
         assert_eq!(back.loads[&LayerId(2)], [2.0, 2.0]);
         assert_eq!(back.loads[&LayerId(1)], [0.0, 0.0]);
     }

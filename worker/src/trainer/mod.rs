@@ -143,7 +143,7 @@ impl Trainer {
         }
         let rate = learning_rate(&self.phase().learning_rate, self.n_updates);
         ledger.book(Cause::Optimizer, || self.update(norm, rate))?;
-        mine.seconds = ledger.by_cause();
+        (mine.seconds, mine.exchanged) = (ledger.by_cause(), ledger.exchanged());
         mine.n_stops = if stop { 1.0 } else { 0.0 };
         let n_experts = self.plan.spec().model.moe.n_experts as usize;
         let all = mine.sum(&self.layers, n_experts, &self.groups.world, self.groups.deadline())?;
@@ -291,6 +291,7 @@ impl Trainer {
             bubble_share: of_cause(Cause::Pipeline) / seconds,
             seconds_by_cause: Cause::ALL.iter().map(|&c| (c.name().to_owned(), of_cause(c))).collect(),
             loads: self.layers.iter().map(load).collect(),
+            exchange: all.exchanged,
             ..StepMetrics::default()
         }
     }

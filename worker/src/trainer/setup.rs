@@ -101,6 +101,7 @@ pub(super) fn exchange(plan: &JobPlan, groups: &Groups) -> CommExchange {
     let spec = plan.spec();
     let nodes = groups.nodes.clone().map(|(peers, node)| Nodes { peers, node });
     CommExchange::new(groups.expert.clone(), spec.model.moe.n_experts, Formats::of(&spec.precision), groups.timeout)
+        .on_nodes_of(plan.grid().n_expert_on_node(spec.cluster.gpus_per_node))
         .over(nodes)
 }
 

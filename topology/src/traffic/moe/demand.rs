@@ -50,7 +50,7 @@ impl Demand {
         let mut counted = Self::empty(group);
         let mut random = Random::new(seed);
         for _ in 0..n_drawn {
-            counted.count(0, gate, group, popularity, &mut random);
+            counted.draw(0, gate, group, popularity, &mut random);
         }
         let scale = tokens / f64::from(n_drawn.max(1));
         let scaled = |rows: &[f64]| rows.iter().map(|rows| rows * scale).collect::<Vec<f64>>();
@@ -65,8 +65,17 @@ impl Demand {
         for from in 0..group.len() {
             let mut random = Random::part(seed, from as u64);
             for _ in 0..tokens {
-                demand.count(from, gate, group, popularity, &mut random);
+                demand.draw(from, gate, group, popularity, &mut random);
             }
+        }
+        demand
+    }
+
+    /// Of known choices: for every rank, the experts of each of its tokens.
+    pub fn counted(gate: &Gate, group: &ExpertGroup, choices: &[Vec<Vec<u32>>]) -> Self {
+        let mut demand = Self::empty(group);
+        for (from, tokens) in choices.iter().enumerate() {
+            tokens.iter().for_each(|experts| demand.count(from, gate, group, experts));
         }
         demand
     }
@@ -87,11 +96,15 @@ impl Demand {
     }
 
     /// Draws one token of a rank.
-    fn count(&mut self, from: usize, gate: &Gate, group: &ExpertGroup, popularity: &Popularity, random: &mut Random) {
+    fn draw(&mut self, from: usize, gate: &Gate, group: &ExpertGroup, popularity: &Popularity, random: &mut Random) {
         let mut experts = Vec::new();
         gate.draw(popularity, random, &mut experts);
+        self.count(from, gate, group, &experts);
+    }
+
+    fn count(&mut self, from: usize, gate: &Gate, group: &ExpertGroup, experts: &[u32]) {
         let (mut ranks, mut nodes): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
-        for expert in experts {
+        for &expert in experts {
             let rank = group.rank_of(gate, expert);
             self.choices[rank] += 1.0;
             if !ranks.contains(&rank) {

@@ -28,6 +28,8 @@ pub struct Visits {
     pub arrived: Vec<i64>,
     /// Leg by leg, the way there.
     pub legs: Vec<Leg>,
+    /// Choices of this rank's tokens whose experts are on other nodes: rows that would go there, if each choice had one.
+    pub n_away: i64,
     /// `[r]`, by expert, then home, then token: the place of each row's token among those that came.
     visitor: Tensor,
     /// `[r]`: which of its token's choices a row is.
@@ -47,7 +49,7 @@ impl Visits {
     pub fn new(
         visitors: &Visitors,
         (first, n_local): (i64, usize),
-        legs: Vec<Leg>,
+        (legs, n_away): (Vec<Leg>, i64),
         (kind, device): (Kind, Device),
     ) -> Result<Self, ModelError> {
         let (n, k) = (visitors.homes.len(), visitors.k);
@@ -66,6 +68,7 @@ impl Visits {
         Ok(Self {
             arrived,
             legs,
+            n_away,
             visitor: column(&|choice| (choice / k) as i64)?,
             choice: column(&|choice| (choice % k) as i64)?,
             weights: Tensor::f_from_slice(&weights)?.f_to_kind(kind)?.f_to_device(device)?,
@@ -127,7 +130,7 @@ mod tests {
             experts: vec![3, 2, 0, 3, 2, 1],
             weights: vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
         };
-        Visits::new(&visitors, (2, 2), Vec::new(), (Kind::Double, Device::Cpu)).unwrap()
+        Visits::new(&visitors, (2, 2), (Vec::new(), 0), (Kind::Double, Device::Cpu)).unwrap()
     }
 
     fn numbers(t: &Tensor) -> Vec<f64> {
@@ -153,7 +156,7 @@ mod tests {
     #[test]
     fn nobody_may_come() {
         let none =
-            Visits::new(&Visitors { k: 2, ..Visitors::default() }, (0, 2), Vec::new(), (Kind::Float, Device::Cpu))
+            Visits::new(&Visitors { k: 2, ..Visitors::default() }, (0, 2), (Vec::new(), 0), (Kind::Float, Device::Cpu))
                 .unwrap();
         assert_eq!(none.arrived, [0, 0]);
         let sums = none.sums(&Tensor::zeros([0, 3], (Kind::Float, Device::Cpu))).unwrap();

@@ -1,5 +1,6 @@
 //! What a run came to, for people. Facts are those of `summary.json`; the curves are of what was watched.
 
+use ds_proto::ExchangeBytes;
 use serde::Deserialize;
 
 use super::history::History;
@@ -30,6 +31,7 @@ pub(crate) struct Summary {
     pub(crate) restarts: u32,
     pub(crate) checkpoint: Option<String>,
     pub(crate) memory: Vec<RankMemory>,
+    pub(crate) exchange: ExchangeBytes,
     pub(crate) sample: Option<Sample>,
 }
 
@@ -119,6 +121,7 @@ fn facts(whose: &Whose<'_>, summary: &Summary, history: &History) -> Vec<String>
     let maxvio = summary.maxvio_first.zip(summary.maxvio_last).or_else(|| history.maxvio());
     fact("MaxVio", maxvio.map(|(first, last)| format!("{first:.2} at first, {last:.2} at last")));
     fact("memory", memory(&summary.memory));
+    fact("exchange", exchanged(summary));
     fact("restarts", Some(summary.restarts.to_string()));
     fact("checkpoint", Some(summary.checkpoint.clone().unwrap_or_else(|| "none".to_owned())));
     fact("folder", Some(whose.folder.to_owned()).filter(|folder| !folder.is_empty()));
@@ -147,6 +150,17 @@ fn memory(ranks: &[RankMemory]) -> Option<String> {
         format!("; planned were {} ({off:+.1}%)", bytes(planned))
     });
     Some(format!("{} {whose}{}", bytes(most.peak_bytes), planned.unwrap_or_default()))
+}
+
+/// What a step sent to experts and back, where ranks share them.
+fn exchanged(summary: &Summary) -> Option<String> {
+    let ExchangeBytes { across, within, saved, routing } = summary.exchange;
+    let a_step = |total: u64| bytes(total / summary.steps.max(1));
+    let told = if saved > 0 { format!("; {} more across without deduplication", a_step(saved)) } else { String::new() };
+    (across + within > 0).then(|| {
+        let (across, within, routing) = (a_step(across), a_step(within), a_step(routing));
+        format!("a step {across} across nodes, {within} within, {routing} of routing{told}")
+    })
 }
 
 fn next_steps(whose: &Whose<'_>, summary: &Summary) -> Vec<String> {
@@ -196,6 +210,7 @@ mod tests {
         let text = text(
             r#"{"state": "done", "steps": 20, "validation_loss": 2.0, "baseline_trigram": 2.03, "restarts": 1,
                 "wall_seconds": 20.5, "checkpoint": "/c",
+                "exchange": {"across": 20480, "within": 40960, "saved": 61440, "routing": 2048},
                 "memory": [{"rank": 0, "peak_bytes": 1048576, "planned_bytes": 1},
                            {"rank": 1, "peak_bytes": 2097152, "planned_bytes": 2202009}], "sample": {"prompt": "A:", "text": " b\nc"}}"#,
             &run(),
@@ -207,6 +222,7 @@ mod tests {
             "1.00 at first, 0.05 at last",
             "where time went  compute",
             "memory           2.0 MiB at most, of a rank; planned were 2.1 MiB (+5.0%)",
+            "exchange         a step 1.0 KiB across nodes, 2.0 KiB within, 102 B of routing; 3.0 KiB more across without",
             "- trigram baseline",
             "o validation loss",
             "dsctl ckpt show abc",
