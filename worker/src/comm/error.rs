@@ -289,6 +289,13 @@ pub enum ConnectError {
         /// Who knocked meanwhile, and was sent away.
         refusals: Vec<Refusal>,
     },
+    /// MPI cannot be used.
+    #[cfg(feature = "mpi")]
+    #[error("MPI: {reason}")]
+    Mpi {
+        /// Why not.
+        reason: String,
+    },
     /// The list of peers does not name every rank once.
     #[error("{n_peers} peers are listed, and rank {} is not listed exactly once", .rank.0)]
     Peers {

@@ -6,7 +6,8 @@
 //! - `state`: what every operation awaits, as a machine that reads no clock and sends nothing. Messages and failures
 //!   in, effects out.
 //! - `transport`: how a message reaches another rank. [`threads`] hands it over inside one process; [`Listener`] makes
-//!   a mesh of TCP connections. Both carry the same messages, so both give the same bits.
+//!   a mesh of TCP connections; with the feature `mpi`, `Mpi` sends it over MPI. All carry the same messages, so all give
+//!   the same bits.
 //!
 //! # Contract
 //! - Starting an operation copies its input and never waits for a peer. What a socket does not take at once lies in a
@@ -40,6 +41,8 @@ mod state;
 mod clock;
 mod handshake;
 mod mesh;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod outbox;
 mod payload;
 mod shared;
@@ -51,6 +54,8 @@ pub use dtype::Dtype;
 pub use endpoint::Endpoint;
 pub use error::{CommError, ConnectError, Mismatch, Reason};
 pub use group::Group;
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
 pub use pending::Pending;
 pub use signature::{Detail, Op, ReduceOp, Shape, Signature};
 pub use tcp::{Listener, Peer, Refusal};

@@ -1,12 +1,10 @@
 //! What operations give.
 
-use std::sync::Barrier;
-
 use ds_plan::{GroupId, RankId};
 use ds_worker::comm::ReduceOp;
 use tch::{Device, Kind, Tensor};
 
-use crate::world::{BACKENDS, on_ranks, soon, world};
+use crate::world::{backends, on_ranks, soon, world};
 
 /// Values of a rank, which differ from those of any other, and whose sums depend on their order.
 fn values(rank: usize, n: i64, kind: Kind) -> Tensor {
@@ -25,9 +23,9 @@ fn sum_in_rank_order(n_ranks: usize, n: i64, kind: Kind) -> Tensor {
 }
 
 #[test]
-fn an_all_reduce_adds_in_rank_order_whatever_its_size() {
-    for backend in BACKENDS {
-        for n_ranks in [1, 2, 3, 5] {
+pub(crate) fn an_all_reduce_adds_in_rank_order_whatever_its_size() {
+    for backend in backends() {
+        for n_ranks in [1, 2, 3, 4] {
             // From 64 KiB on it takes two phases.
             for n in [0, 1, 7, 40_001] {
                 for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
@@ -35,7 +33,7 @@ fn an_all_reduce_adds_in_rank_order_whatever_its_size() {
                         world(endpoint).all_reduce(&values(rank, n, kind), ReduceOp::Sum).wait(soon()).unwrap()
                     });
                     let expected = sum_in_rank_order(n_ranks, n, kind);
-                    for sum in sums {
+                    for (_, sum) in sums {
                         assert_eq!(sum, expected, "{backend:?} {n_ranks} ranks, {n} of {kind:?}");
                     }
                 }
@@ -45,8 +43,8 @@ fn an_all_reduce_adds_in_rank_order_whatever_its_size() {
 }
 
 #[test]
-fn an_all_reduce_keeps_the_shape_and_leaves_its_input_alone() {
-    for backend in BACKENDS {
+pub(crate) fn an_all_reduce_keeps_the_shape_and_leaves_its_input_alone() {
+    for backend in backends() {
         on_ranks(backend, 3, |rank, endpoint| {
             let input = Tensor::full([2, 3], rank as i64, (Kind::Int64, Device::Cpu));
             let pending = world(endpoint).all_reduce(&input, ReduceOp::Max);
@@ -61,47 +59,49 @@ fn an_all_reduce_keeps_the_shape_and_leaves_its_input_alone() {
 }
 
 #[test]
-fn a_reduce_scatter_gives_each_its_rows() {
-    for backend in BACKENDS {
+pub(crate) fn a_reduce_scatter_gives_each_its_rows() {
+    for backend in backends() {
         let parts = on_ranks(backend, 3, |rank, endpoint| {
             let whole = values(rank, 12, Kind::Float).view([6, 2]);
             world(endpoint).reduce_scatter(&whole, ReduceOp::Sum, &[1, 0, 5]).wait(soon()).unwrap()
         });
         let expected = sum_in_rank_order(3, 12, Kind::Float).view([6, 2]);
-        assert_eq!(parts.iter().map(Tensor::size).collect::<Vec<_>>(), [[1, 2], [0, 2], [5, 2]]);
-        assert_eq!(Tensor::cat(&parts, 0), expected);
+        let expected = expected.split_with_sizes([1, 0, 5].as_slice(), 0);
+        for (rank, part) in parts {
+            assert_eq!((part.size()[0], part), ([1, 0, 5][rank], expected[rank].shallow_clone()), "{backend:?}");
+        }
     }
 }
 
 #[test]
-fn an_all_gather_joins_rows_of_any_number() {
-    for backend in BACKENDS {
+pub(crate) fn an_all_gather_joins_rows_of_any_number() {
+    for backend in backends() {
         let all = on_ranks(backend, 3, |rank, endpoint| {
             let own = values(rank, 4 * rank as i64, Kind::BFloat16).view([2 * rank as i64, 2]);
             world(endpoint).all_gather(&own).wait(soon()).unwrap()
         });
         let expected = Tensor::cat(&[values(1, 4, Kind::BFloat16), values(2, 8, Kind::BFloat16)], 0).view([6, 2]);
-        for whole in all {
+        for (_, whole) in all {
             assert_eq!(whole, expected, "{backend:?}");
         }
     }
 }
 
 #[test]
-fn bytes_are_gathered_as_they_are() {
-    for backend in BACKENDS {
+pub(crate) fn bytes_are_gathered_as_they_are() {
+    for backend in backends() {
         let all = on_ranks(backend, 3, |rank, endpoint| {
             world(endpoint).all_gather_bytes(&vec![rank as u8; 5 * rank]).wait(soon()).unwrap()
         });
-        for one in all {
+        for (_, one) in all {
             assert_eq!(one, [vec![], vec![1; 5], vec![2; 10]]);
         }
     }
 }
 
 #[test]
-fn an_all_to_all_moves_uneven_rows() {
-    for backend in BACKENDS {
+pub(crate) fn an_all_to_all_moves_uneven_rows() {
+    for backend in backends() {
         for kind in [Kind::Float, Kind::BFloat16, Kind::Int64] {
             // From rank i to rank j: i + 2 j rows, of the value 10 i + j.
             let n = |from: usize, to: usize| (from + 2 * to) as i64;
@@ -118,8 +118,8 @@ fn an_all_to_all_moves_uneven_rows() {
 }
 
 #[test]
-fn a_broadcast_gives_all_the_tensor_of_one() {
-    for backend in BACKENDS {
+pub(crate) fn a_broadcast_gives_all_the_tensor_of_one() {
+    for backend in backends() {
         on_ranks(backend, 3, |rank, endpoint| {
             let own = Tensor::from_slice(&[rank as f32, 1.0]);
             let got = world(endpoint).broadcast(&own, 2).wait(soon()).unwrap();
@@ -129,8 +129,8 @@ fn a_broadcast_gives_all_the_tensor_of_one() {
 }
 
 #[test]
-fn messages_between_two_keep_their_order_and_pairs_do_not_mix() {
-    for backend in BACKENDS {
+pub(crate) fn messages_between_two_keep_their_order_and_pairs_do_not_mix() {
+    for backend in backends() {
         on_ranks(backend, 3, |rank, endpoint| {
             let group = world(endpoint);
             for i in 0..50_i64 {
@@ -151,8 +151,8 @@ fn messages_between_two_keep_their_order_and_pairs_do_not_mix() {
 }
 
 #[test]
-fn many_operations_may_be_under_way_and_groups_do_not_mix() {
-    for backend in BACKENDS {
+pub(crate) fn many_operations_may_be_under_way_and_groups_do_not_mix() {
+    for backend in backends() {
         on_ranks(backend, 4, |rank, endpoint| {
             let all = world(endpoint);
             let half: Vec<RankId> = [0, 2].map(|i| RankId((rank % 2 + i) as u32)).to_vec();
@@ -170,9 +170,9 @@ fn many_operations_may_be_under_way_and_groups_do_not_mix() {
 }
 
 #[test]
-fn what_nobody_waits_for_still_reaches_its_peers() {
-    for backend in BACKENDS {
-        let started = Barrier::new(3);
+pub(crate) fn what_nobody_waits_for_still_reaches_its_peers() {
+    for backend in backends() {
+        let started = backend.meeting(3);
         on_ranks(backend, 3, |rank, endpoint| {
             let group = world(endpoint);
             let large = values(rank, 50_000, Kind::Float);
@@ -189,8 +189,8 @@ fn what_nobody_waits_for_still_reaches_its_peers() {
 }
 
 #[test]
-fn large_messages_in_both_directions_do_not_wait_for_each_other() {
-    for backend in BACKENDS {
+pub(crate) fn large_messages_in_both_directions_do_not_wait_for_each_other() {
+    for backend in backends() {
         on_ranks(backend, 2, |rank, endpoint| {
             let group = world(endpoint);
             let given = Tensor::full([8 << 20], rank as f64, (Kind::Float, Device::Cpu));
@@ -203,9 +203,9 @@ fn large_messages_in_both_directions_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn nobody_passes_a_barrier_before_the_last() {
+pub(crate) fn nobody_passes_a_barrier_before_the_last() {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    for backend in BACKENDS {
+    for backend in backends() {
         let here = AtomicUsize::new(0);
         on_ranks(backend, 4, |_, endpoint| {
             here.fetch_add(1, Ordering::SeqCst);

@@ -1,6 +1,5 @@
 //! What happens when a rank fails: its peers learn which one, why and in what, and nobody hangs.
 
-use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use ds_plan::{GroupId, RankId};
 use ds_worker::comm::{CommError, Endpoint, Group, Op, Reason, ReduceOp};
 use tch::{Device, Kind, Tensor};
 
-use crate::world::{BACKENDS, Backend, on_ranks, soon, within, world};
+use crate::world::{Backend, backends, on_ranks, soon, with_endpoints, within, world};
 
 fn one() -> Tensor {
     Tensor::ones([3], (Kind::Float, Device::Cpu))
@@ -16,32 +15,25 @@ fn one() -> Tensor {
 
 /// The errors of all ranks but `fallen`, which does `fall` with its endpoint instead of a second operation.
 fn errors_when_one_falls(backend: Backend, fallen: usize, fall: impl Fn(Endpoint) + Sync) -> Vec<CommError> {
-    let endpoints = backend.endpoints(3);
     // A rank that falls fails what others have not finished, so nobody falls before all are through with the first.
-    let through = Barrier::new(3);
-    thread::scope(|scope| {
-        let (fall, through) = (&fall, &through);
-        let run = |(rank, endpoint): (usize, Endpoint)| {
-            scope.spawn(move || {
-                let group = world(&endpoint);
-                let first = group.all_reduce(&one(), ReduceOp::Sum).wait(soon());
-                through.wait();
-                let _ = first.unwrap();
-                if rank == fallen {
-                    fall(endpoint);
-                    return None;
-                }
-                Some(group.all_reduce(&one(), ReduceOp::Sum).wait(soon()).unwrap_err())
-            })
-        };
-        let ranks: Vec<_> = endpoints.into_iter().enumerate().map(run).collect();
-        ranks.into_iter().filter_map(|rank| rank.join().unwrap()).collect()
-    })
+    let through = backend.meeting(3);
+    let errors = with_endpoints(backend, 3, |rank, endpoint| {
+        let group = world(&endpoint);
+        let first = group.all_reduce(&one(), ReduceOp::Sum).wait(soon());
+        through.wait();
+        let _ = first.unwrap();
+        if rank == fallen {
+            fall(endpoint);
+            return None;
+        }
+        Some(group.all_reduce(&one(), ReduceOp::Sum).wait(soon()).unwrap_err())
+    });
+    errors.into_iter().filter_map(|(_, error)| error).collect()
 }
 
 #[test]
-fn a_rank_that_leaves_without_a_word_is_named_by_all() {
-    for backend in BACKENDS {
+pub(crate) fn a_rank_that_leaves_without_a_word_is_named_by_all() {
+    for backend in backends() {
         for error in errors_when_one_falls(backend, 1, drop) {
             let CommError::PeerFailed { rank, op, sequence, reason, .. } = &error else { panic!("{error}") };
             assert_eq!((*rank, *op, *sequence), (RankId(1), Op::AllReduce, 1), "{backend:?}");
@@ -52,8 +44,8 @@ fn a_rank_that_leaves_without_a_word_is_named_by_all() {
 }
 
 #[test]
-fn a_rank_that_panics_is_named_by_all() {
-    for backend in BACKENDS {
+pub(crate) fn a_rank_that_panics_is_named_by_all() {
+    for backend in backends() {
         let errors = errors_when_one_falls(backend, 2, |endpoint| {
             let fallen = thread::spawn(move || {
                 let _endpoint = endpoint;
@@ -69,8 +61,8 @@ fn a_rank_that_panics_is_named_by_all() {
 }
 
 #[test]
-fn a_rank_that_has_finished_is_named_by_those_who_still_need_it() {
-    for backend in BACKENDS {
+pub(crate) fn a_rank_that_has_finished_is_named_by_those_who_still_need_it() {
+    for backend in backends() {
         for error in errors_when_one_falls(backend, 0, Endpoint::close) {
             let CommError::PeerFailed { rank, reason, .. } = &error else { panic!("{error}") };
             assert_eq!((*rank, reason), (RankId(0), &Reason::Closed), "{backend:?}");
@@ -79,8 +71,8 @@ fn a_rank_that_has_finished_is_named_by_those_who_still_need_it() {
 }
 
 #[test]
-fn an_abort_from_another_thread_ends_every_wait_with_its_reason() {
-    for backend in BACKENDS {
+pub(crate) fn an_abort_from_another_thread_ends_every_wait_with_its_reason() {
+    for backend in backends() {
         let errors = on_ranks(backend, 3, |rank, endpoint| {
             let group = world(endpoint);
             if rank == 2 {
@@ -91,7 +83,7 @@ fn an_abort_from_another_thread_ends_every_wait_with_its_reason() {
             assert!(group.barrier().wait(soon()).is_err(), "a group that failed stays so");
             waited
         });
-        for (rank, error) in errors.into_iter().enumerate() {
+        for (rank, error) in errors {
             match error {
                 CommError::Aborted { reason, .. } if rank == 2 => assert_eq!(reason, "the disk is full"),
                 CommError::PeerFailed { rank: RankId(2), reason: Reason::Aborted(reason), .. } if rank != 2 => {
@@ -104,7 +96,7 @@ fn an_abort_from_another_thread_ends_every_wait_with_its_reason() {
 }
 
 #[test]
-fn ranks_that_mean_different_things_learn_of_it() {
+pub(crate) fn ranks_that_mean_different_things_learn_of_it() {
     type Act = fn(usize, &Endpoint) -> Result<Tensor, CommError>;
     let acts: [(&str, Act); 5] = [
         ("operation", |rank, e| match rank {
@@ -126,14 +118,14 @@ fn ranks_that_mean_different_things_learn_of_it() {
             world(e).all_to_all(&one(), if rank == 0 { &[1, 2] } else { &[2, 1] }, &from).wait(soon())
         }),
     ];
-    for backend in BACKENDS {
+    for backend in backends() {
         for (what, act) in acts {
             let results = on_ranks(backend, 2, |rank, endpoint| {
                 let first = act(rank, endpoint);
                 // Whoever got through learns of it with the next operation.
                 first.and_then(|t| world(endpoint).barrier().wait(soon()).map(|()| t))
             });
-            for result in results {
+            for (_, result) in results {
                 assert!(matches!(result, Err(CommError::Mismatch(_))), "{backend:?} {what}: {result:?}");
             }
         }
@@ -141,9 +133,9 @@ fn ranks_that_mean_different_things_learn_of_it() {
 }
 
 #[test]
-fn a_deadline_that_passes_names_who_is_missing_and_fails_only_the_wait() {
-    for backend in BACKENDS {
-        let gate = Barrier::new(2);
+pub(crate) fn a_deadline_that_passes_names_who_is_missing_and_fails_only_the_wait() {
+    for backend in backends() {
+        let gate = backend.meeting(2);
         on_ranks(backend, 2, |rank, endpoint| {
             let group = world(endpoint);
             if rank == 1 {
@@ -159,24 +151,27 @@ fn a_deadline_that_passes_names_who_is_missing_and_fails_only_the_wait() {
 }
 
 #[test]
-fn what_cannot_be_started_fails_the_group_instead_of_hanging_it() {
-    for backend in BACKENDS {
+pub(crate) fn what_cannot_be_started_fails_the_group_instead_of_hanging_it() {
+    for backend in backends() {
         let errors = on_ranks(backend, 2, |rank, endpoint| {
             let group = world(endpoint);
             let counts: &[i64] = if rank == 0 { &[1, 1] } else { &[1, 2] };
             group.all_to_all(&one(), counts, &[1, 1]).wait(soon()).unwrap_err()
         });
-        let CommError::NotStarted { rank: RankId(0), sequence: 0, reason, .. } = &errors[0] else {
-            panic!("{}", errors[0])
-        };
-        assert!(matches!(**reason, CommError::Rows { sum: 2, n_rows: 3, .. }), "{reason}");
-        assert_eq!(errors[1].culprit(), Some(RankId(0)), "{}", errors[1]);
+        for (rank, error) in errors {
+            match &error {
+                CommError::NotStarted { rank: RankId(0), sequence: 0, reason, .. } if rank == 0 => {
+                    assert!(matches!(**reason, CommError::Rows { sum: 2, n_rows: 3, .. }), "{reason}");
+                }
+                error => assert_eq!((rank, error.culprit()), (1, Some(RankId(0))), "{error}"),
+            }
+        }
     }
 }
 
 /// Rank 1 spoils the second operation of group 7.
 #[test]
-fn every_failure_names_rank_group_operation_and_number() {
+pub(crate) fn every_failure_names_rank_group_operation_and_number() {
     type Act = fn(usize, &Group) -> Result<(), CommError>;
     let second: [(&str, Act); 5] = [
         ("wrong counts", |rank, group| {
@@ -202,10 +197,10 @@ fn every_failure_names_rank_group_operation_and_number() {
             _ => group.all_to_all(&one(), &[1, 1, 1], &[1, 1, 1]).wait(soon()).map(drop),
         }),
     ];
-    for backend in BACKENDS {
+    for backend in backends() {
         for (what, act) in second {
             // A failure ends what others have not finished, so nobody goes on before all are through with the first.
-            let through = Barrier::new(3);
+            let through = backend.meeting(3);
             let errors = on_ranks(backend, 3, |rank, endpoint| {
                 let ranks: Vec<RankId> = (0..3).map(RankId).collect();
                 let group = endpoint.group(GroupId(7), &ranks);
@@ -216,7 +211,7 @@ fn every_failure_names_rank_group_operation_and_number() {
                 through.wait();
                 error
             });
-            for error in errors.iter().map(CommError::to_string) {
+            for error in errors.iter().map(|(_, error)| error.to_string()) {
                 for part in ["rank 1", "group 7", "all-to-all"] {
                     assert!(error.contains(part), "{backend:?}, {what}: {part:?} is not in {error:?}");
                 }

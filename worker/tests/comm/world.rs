@@ -1,6 +1,7 @@
-//! Ranks as threads, over either backend.
+//! Ranks as threads, or as processes that `mpirun` started, over every backend.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,15 +22,54 @@ pub(crate) fn within(time: Duration) -> Instant {
 pub(crate) enum Backend {
     Threads,
     Tcp,
+    /// Each process that `mpirun` started is one rank.
+    #[cfg(feature = "mpi")]
+    Mpi,
 }
 
-pub(crate) const BACKENDS: [Backend; 2] = [Backend::Threads, Backend::Tcp];
+/// Those that this process can be a rank, or all ranks, of.
+pub(crate) fn backends() -> Vec<Backend> {
+    #[cfg(feature = "mpi")]
+    if crate::mpi::is_under_mpirun() {
+        return vec![Backend::Mpi];
+    }
+    vec![Backend::Threads, Backend::Tcp]
+}
 
 impl Backend {
-    pub(crate) fn endpoints(self, n_ranks: usize) -> Vec<Endpoint> {
+    /// The ranks of this process, of `n_ranks` in all.
+    fn endpoints(self, n_ranks: usize) -> Vec<Endpoint> {
         match self {
             Self::Threads => threads(n_ranks),
             Self::Tcp => over_tcp(n_ranks),
+            #[cfg(feature = "mpi")]
+            Self::Mpi => crate::mpi::endpoint(n_ranks).into_iter().collect(),
+        }
+    }
+
+    /// Where all of `n_ranks` ranks meet, beside what is tested.
+    pub(crate) fn meeting(self, n_ranks: usize) -> Meeting {
+        match self {
+            Self::Threads | Self::Tcp => Meeting::Threads(Barrier::new(n_ranks)),
+            #[cfg(feature = "mpi")]
+            Self::Mpi => Meeting::Mpi(n_ranks),
+        }
+    }
+}
+
+/// Where ranks wait for each other, beside what is tested.
+pub(crate) enum Meeting {
+    Threads(Barrier),
+    #[cfg(feature = "mpi")]
+    Mpi(usize),
+}
+
+impl Meeting {
+    pub(crate) fn wait(&self) {
+        match self {
+            Self::Threads(barrier) => drop(barrier.wait()),
+            #[cfg(feature = "mpi")]
+            Self::Mpi(n_ranks) => crate::mpi::meet(*n_ranks),
         }
     }
 }
@@ -51,28 +91,37 @@ fn over_tcp(n_ranks: usize) -> Vec<Endpoint> {
     })
 }
 
-/// Runs `body` on every rank; each closes its endpoint afterwards, unless it panicked. The results, in rank order.
+/// Runs `body` on every rank of this process; each closes its endpoint afterwards, unless it panicked. Results beside
+/// their ranks, in rank order.
 pub(crate) fn on_ranks<T: Send>(
     backend: Backend,
     n_ranks: usize,
     body: impl Fn(usize, &Endpoint) -> T + Sync,
-) -> Vec<T> {
+) -> Vec<(usize, T)> {
+    with_endpoints(backend, n_ranks, |rank, endpoint| {
+        let result = body(rank, &endpoint);
+        endpoint.close();
+        result
+    })
+}
+
+/// Likewise; `body` decides how its rank leaves.
+pub(crate) fn with_endpoints<T: Send>(
+    backend: Backend,
+    n_ranks: usize,
+    body: impl Fn(usize, Endpoint) -> T + Sync,
+) -> Vec<(usize, T)> {
     let endpoints = backend.endpoints(n_ranks);
     thread::scope(|scope| {
         let body = &body;
-        let run = |(rank, endpoint): (usize, Endpoint)| {
+        let run = |endpoint: Endpoint| {
+            let rank = endpoint.rank().0 as usize;
             scope.spawn(move || {
                 tch::set_num_threads(1);
-                match catch_unwind(AssertUnwindSafe(|| body(rank, &endpoint))) {
-                    Ok(result) => {
-                        endpoint.close();
-                        result
-                    }
-                    Err(panic) => resume_unwind(panic),
-                }
+                (rank, body(rank, endpoint))
             })
         };
-        let ranks: Vec<_> = endpoints.into_iter().enumerate().map(run).collect();
+        let ranks: Vec<_> = endpoints.into_iter().map(run).collect();
         ranks.into_iter().map(|rank| rank.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
 }
