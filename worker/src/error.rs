@@ -83,6 +83,14 @@ pub enum RankError {
     /// Nobody hears what is written.
     #[error("what was written cannot be handed on: {0}")]
     Tell(std::io::Error),
+    /// `mpirun` and the job do not fit.
+    #[error("the job has {n_ranks} ranks, mpirun started {n_started} processes; start it with mpirun -np {n_ranks}")]
+    Processes {
+        /// Of the job's grid.
+        n_ranks: u32,
+        /// By `mpirun`.
+        n_started: usize,
+    },
     /// A device of the seat cannot be used.
     #[error("device {device}: {reason}")]
     Device {
@@ -132,6 +140,7 @@ impl RankError {
             | Self::TooLittleText { .. }
             | Self::NotFinite { .. }
             | Self::Logits { .. }
+            | Self::Processes { .. }
             | Self::Device { .. } => "user",
             Self::Model(_)
             | Self::Torch(_)

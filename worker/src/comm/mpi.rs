@@ -62,6 +62,12 @@ impl Mpi {
         RankId(SimpleCommunicator::world().rank() as u32)
     }
 
+    /// The place of this process among those on its machine.
+    pub fn index_on_node(&self) -> usize {
+        let world = SimpleCommunicator::world();
+        world.split_shared(world.rank()).rank() as usize
+    }
+
     /// Processes that `mpirun` started.
     pub fn n_ranks(&self) -> usize {
         SimpleCommunicator::world().size() as usize

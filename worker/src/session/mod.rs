@@ -1,5 +1,9 @@
 //! The training thread of a rank: the coordinator's orders become a trainer, and the trainer's steps become reports.
 
+mod steps;
+#[cfg(feature = "mpi")]
+mod under_mpi;
+
 use std::path::PathBuf;
 
 use ds_plan::spec;
@@ -11,6 +15,10 @@ use crate::error::RankError;
 use crate::memory::MemoryWatch;
 use crate::step::now;
 use crate::trainer::{Setup, Trainer};
+
+use steps::{Witness, all_steps};
+#[cfg(feature = "mpi")]
+pub use under_mpi::{Tell, under_mpi};
 
 /// From the first order to the last step. Runs on the rank's training thread.
 pub fn run(link: RankLink) -> SessionEnd {
@@ -37,30 +45,28 @@ fn train(link: &RankLink, step: &mut u64) -> Result<bool, RankError> {
     link.report(Report::Ready { resumed_step: *step });
     expect_go(link.next_order()?)?;
 
-    let n_steps = plan.spec().train[0].steps;
-    let mut stop = false;
-    while *step < n_steps && !stop {
-        let done = trainer.step(link.stop_wanted().is_some())?;
-        *step = trainer.n_updates();
-        stop = done.stop;
-        if link.rank() == 0 {
-            link.report(Report::Step(done.metrics));
-        }
-        let last = *step == n_steps;
-        if last || due(*step, plan.spec().train[0].evaluate_every) {
-            evaluate(&trainer, link)?;
-        }
-        if last || stop || due(*step, plan.spec().checkpoint.every) {
-            save(&trainer, link)?;
-        }
-        link.wait_connected()?;
-    }
-    trainer.leave()?;
+    let stopped = all_steps(&mut trainer, &plan, link, step)?;
     if let Some(memory) = memory {
         link.report(Report::Memory { peak_bytes: memory.peak() });
     }
     endpoint.close();
-    Ok(*step < n_steps)
+    Ok(stopped)
+}
+
+impl Witness for RankLink {
+    fn wants_stop(&self) -> bool {
+        self.stop_wanted().is_some()
+    }
+
+    fn hear(&self, report: Report) {
+        if self.rank() == 0 {
+            self.report(report);
+        }
+    }
+
+    fn go_on(&self) -> Result<(), RankError> {
+        Ok(self.wait_connected()?)
+    }
 }
 
 /// The job and the mesh of peers.
@@ -89,27 +95,6 @@ fn connect(link: &RankLink, plan: &JobPlan, configure: &Configure) -> Result<End
     };
     let deadline = now() + plan.spec().cluster.comm_timeout;
     Ok(listener.connect(RankId(link.rank()), &peers, &configure.peer_token, link.attempt(), deadline)?)
-}
-
-fn evaluate(trainer: &Trainer, link: &RankLink) -> Result<(), RankError> {
-    if let (Some(evaluation), 0) = (trainer.evaluate()?, link.rank()) {
-        link.report(Report::Evaluation(evaluation));
-    }
-    Ok(())
-}
-
-fn save(trainer: &Trainer, link: &RankLink) -> Result<(), RankError> {
-    let start = now();
-    let folder = trainer.save()?;
-    if link.rank() == 0 {
-        let folder = folder.to_string_lossy().into_owned();
-        link.report(Report::Checkpoint { step: trainer.n_updates(), folder, seconds: start.elapsed().as_secs_f64() });
-    }
-    Ok(())
-}
-
-fn due(step: u64, every: u64) -> bool {
-    every > 0 && step.is_multiple_of(every)
 }
 
 fn expect_go(order: Order) -> Result<(), RankError> {

@@ -1,6 +1,8 @@
 //! `ds-worker`: one rank of a job, the node agent that starts ranks, or a model that writes.
 
 mod generate;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod page;
 mod telemetry;
 
@@ -23,6 +25,9 @@ enum Command {
     Node(node::NodeArgs),
     /// Let the model of a checkpoint write; `dsctl generate` starts it.
     Generate(generate::GenerateArgs),
+    /// Be one rank of a job that mpirun started, without a coordinator.
+    #[cfg(feature = "mpi")]
+    Mpi(mpi::MpiArgs),
     /// Run one rank; node agents start it.
     #[command(hide = true)]
     Rank(agent::RankArgs),
@@ -38,6 +43,8 @@ fn main() -> ExitCode {
             telemetry::init("generate".to_owned());
             args.run()
         }
+        #[cfg(feature = "mpi")]
+        Ok(Command::Mpi(args)) => args.run(),
         Ok(Command::Rank(args)) => {
             telemetry::init(format!("rank {} attempt {}", args.rank, args.attempt));
             agent::run(args, session::run)
