@@ -1,5 +1,5 @@
-//! The jobs under deploy/jobs that show the number formats: each as a user launches it, shortened, and with what it says
-//! about formats looked for where it must show.
+//! The jobs under deploy/jobs that show number formats and schedules: each as a user launches it, shortened, and with what it
+//! says looked for where it must show.
 #![cfg(feature = "train")]
 
 use std::path::{Path, PathBuf};
@@ -77,5 +77,30 @@ fn only_the_one_in_eight_bits_multiplies_codes_and_all_of_them_learn() {
         let ran = |of: fn(&ProductCounts) -> u64| of(&product_counts()) - of(&before);
         let ran = [ran(|c| c.forward), ran(|c| c.input_gradient), ran(|c| c.weight_gradient)];
         assert!(if format == "fp8" { ran.iter().all(|&n| n > 100) } else { ran == [0; 3] }, "{format}: {ran:?}");
+    }
+}
+
+#[test]
+fn every_schedule_with_a_job_trains_as_1f1b_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sets = shortened(folder.path(), 3);
+    let sets: Vec<String> = sets.iter().flat_map(|(key, value)| ["--set".into(), format!("{key}={value}")]).collect();
+    let launched = |name: &str, job: &Path, more: &[&str]| {
+        let home = folder.path().join(name);
+        let (code, _, stderr) = run(dsctl(&home).arg("launch").arg(job).args(&sets).args(more));
+        assert_eq!(code, Some(0), "{name}: {stderr}");
+        assert_eq!(steps(&home), [1, 2, 3], "{name}");
+        summary(&home)["validation_loss"].as_f64().expect("a loss")
+    };
+    let jobs = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/jobs")).expect("jobs");
+    let mut jobs: Vec<PathBuf> = jobs.map(|entry| entry.expect("a job").path()).collect();
+    jobs.retain(|job| job.file_name().is_some_and(|name| name.to_string_lossy().starts_with("schedule-")));
+    assert!(jobs.len() >= 3, "{jobs:?}");
+    let plain = ["--set", "parallel.schedule=1f1b", "--set", "parallel.virtual_stages=1"];
+    let expected = launched("1f1b", &jobs[0], &plain);
+    for job in jobs {
+        let found = launched(&job.file_stem().expect("a name").to_string_lossy(), &job, &[]);
+        // Sums over microbatches in another order.
+        assert!((found - expected).abs() < 1e-4 * expected, "{}: {found}, under 1f1b {expected}", job.display());
     }
 }

@@ -1,5 +1,4 @@
 //! The two ways to say how long a step takes agree on every schedule: the formula, and the simulator on a fabric.
-#![expect(clippy::unwrap_used, reason = "a test may end where it stands; helpers of tests are tests too")]
 
 use ds_forecast::hardware::hardware;
 use ds_forecast::search::{Judge as _, Machine};
