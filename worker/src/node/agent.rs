@@ -28,8 +28,10 @@ const EVENTS_MAX: usize = 256;
 /// Reports on their way to a coordinator that is there; when there are more, ranks' prints wait too.
 const WAITING_MAX: usize = 256;
 /// For ranks: a step frees what the next one asks for again, so the allocator keeps it rather than have the kernel clear
-/// the same pages every step, and in large pages where it may.
-const ALLOCATOR: [(&str, &str); 3] = [
+/// the same pages every step, and in large pages where it may. All threads share one arena: those of glibc for further
+/// threads, such as the one that trains, hold 64 MiB at most, and what is larger would be mapped and cleared every time.
+pub const ALLOCATOR: [(&str, &str); 4] = [
+    ("MALLOC_ARENA_MAX", "1"),
     ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
     ("MALLOC_TRIM_THRESHOLD_", "4294967296"),
     ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
