@@ -92,6 +92,14 @@ pub enum CommError {
         /// Rows of the tensor.
         n_rows: i64,
     },
+    /// A rank does not mean the same when it gives itself a part and when it takes it.
+    #[error("{given} elements are given to the rank itself, {expected} are expected from it")]
+    Own {
+        /// By its counts of what goes out.
+        given: i64,
+        /// By its counts of what comes in.
+        expected: i64,
+    },
     /// A place outside of the group, or the rank's own where another is needed.
     #[error("place {place} is not that of another of its {n_members} members")]
     NotAPeer {

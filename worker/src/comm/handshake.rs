@@ -140,7 +140,7 @@ pub(super) struct Door {
     theirs: [u8; NONCE_BYTES],
 }
 
-fn nonce() -> io::Result<[u8; NONCE_BYTES]> {
+pub(super) fn nonce() -> io::Result<[u8; NONCE_BYTES]> {
     let mut nonce = [0; NONCE_BYTES];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut nonce)?;
     Ok(nonce)

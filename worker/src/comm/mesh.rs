@@ -12,6 +12,8 @@ use ds_plan::RankId;
 use super::clock::now;
 use super::endpoint::Endpoint;
 use super::error::Reason;
+use super::handshake::nonce;
+use super::memory::{Memory, is_same_machine};
 use super::outbox::{Item, Outbox};
 use super::payload::Payload;
 use super::shared::Shared;
@@ -33,20 +35,26 @@ pub(super) fn endpoint(rank: RankId, n_ranks: usize, links: BTreeMap<RankId, Tcp
     for (&peer, stream) in &links {
         stream.set_read_timeout(Some(LISTEN))?;
         stream.set_write_timeout(None)?;
-        outboxes.insert(peer, Arc::new(Outbox::new(stream.try_clone()?)));
+        let word = *nonce()?.first_chunk().expect("a nonce is longer");
+        outboxes.insert(peer, Arc::new(Outbox::new(stream.try_clone()?, word)));
     }
     let ended = Arc::new(Ended::default());
     let mesh = Mesh { outboxes: outboxes.clone(), ended: Arc::clone(&ended) };
     let shared = Arc::new(Shared::new(rank, n_ranks, Box::new(mesh)));
     for (peer, stream) in links {
-        let outbox = Arc::clone(&outboxes[&peer]);
+        let (outbox, own) = (Arc::clone(&outboxes[&peer]), Arc::clone(&outboxes[&peer]));
+        if is_same_machine(&stream) {
+            // The first frame, so that nothing is in its way.
+            let _ = outbox.probe();
+        }
         let name = |what: &str| thread::Builder::new().name(format!("{what} rank {}", peer.0));
         // What fails here fails for the reader too, who first reads what the peer still said.
         name("to").spawn(move || outbox.write_until_ended().ok())?;
         let (reader, ended) = (Arc::clone(&shared), Arc::clone(&ended));
         ended.begin();
         name("from").spawn(move || {
-            Reader { peer, stream, shared: reader, silence: Duration::ZERO, said_goodbye: false }.run();
+            let (silence, said_goodbye) = (Duration::ZERO, false);
+            Reader { peer, stream, shared: reader, outbox: own, memory: None, silence, said_goodbye }.run();
             ended.end();
         })?;
     }
@@ -88,7 +96,7 @@ struct Mesh {
 impl Transport for Mesh {
     fn send(&self, to: RankId, message: Message) -> Result<(), Behind> {
         match self.outboxes.get(&to) {
-            Some(outbox) => outbox.put(Item::message(message)),
+            Some(outbox) => outbox.message(message),
             None => Ok(()),
         }
     }
@@ -119,6 +127,10 @@ struct Reader {
     peer: RankId,
     stream: TcpStream,
     shared: Arc<Shared>,
+    /// To the same peer.
+    outbox: Arc<Outbox>,
+    /// The peer's, if it can be read.
+    memory: Option<Memory>,
     /// Listened to since the last byte.
     silence: Duration,
     said_goodbye: bool,
@@ -165,20 +177,59 @@ impl Reader {
                 Ok(())
             }
             Frame::Ping => Ok(()),
+            Frame::Probe { pid, address, word } => {
+                self.memory = Memory::of(pid, address, word);
+                if self.memory.is_some() {
+                    self.answer(Frame::Readable);
+                }
+                Ok(())
+            }
+            Frame::Readable => {
+                self.outbox.lend();
+                Ok(())
+            }
+            Frame::Lent(header) => self.lent(header),
+            Frame::Taken { address } => {
+                self.outbox.taken(address);
+                Ok(())
+            }
         }
     }
 
+    fn answer(&self, frame: Frame) {
+        // Too much waits for the peer; whoever put it there was told.
+        let _ = self.outbox.put(Item::frame(frame));
+    }
+
     fn message(&mut self, header: Header) -> Result<(), Broken> {
+        let mut payload = self.room(&header)?;
+        self.read(payload.bytes_mut())?;
+        self.shared.on_message(Message { header, payload });
+        Ok(())
+    }
+
+    /// The payload lies in the peer's memory.
+    fn lent(&mut self, header: Header) -> Result<(), Broken> {
+        let mut address = [0; 8];
+        self.read(&mut address)?;
+        let (address, mut payload) = (u64::from_le_bytes(address), self.room(&header)?);
+        let memory = self.memory.ok_or(Broken::Reason(Reason::Garbled))?;
+        let lost = |error: io::Error| Broken::Reason(Reason::Lost(text(&error)));
+        memory.read(address, payload.bytes_mut()).map_err(lost)?;
+        self.answer(Frame::Taken { address });
+        self.shared.on_message(Message { header, payload });
+        Ok(())
+    }
+
+    /// Memory for the payload of a message.
+    fn room(&self, header: &Header) -> Result<Payload, Broken> {
         let (dtype, n_bytes) = (header.signature.dtype, header.signature.n_bytes);
         if header.source != self.peer || n_bytes > WAITING_MAX_BYTES || !n_bytes.is_multiple_of(dtype.n_bytes() as u64)
         {
             return Err(Broken::Reason(Reason::Garbled));
         }
         let lost = |error: tch::TchError| Broken::Reason(Reason::Lost(error.to_string()));
-        let mut payload = Payload::unwritten(dtype, n_bytes as usize).map_err(lost)?;
-        self.read(payload.bytes_mut())?;
-        self.shared.on_message(Message { header, payload });
-        Ok(())
+        Payload::unwritten(dtype, n_bytes as usize).map_err(lost)
     }
 
     /// All of `bytes`, however long that takes while pings come.

@@ -40,6 +40,7 @@ mod state;
 
 mod clock;
 mod handshake;
+mod memory;
 mod mesh;
 #[cfg(feature = "mpi")]
 mod mpi;

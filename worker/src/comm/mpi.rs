@@ -331,7 +331,8 @@ impl Receiver {
                 self.link.lock().gone.insert(peer);
                 self.link.changed.notify_all();
             }
-            Frame::Ping => (),
+            // Of connections only.
+            Frame::Ping | Frame::Probe { .. } | Frame::Readable | Frame::Lent(_) | Frame::Taken { .. } => (),
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, sendmsg};
 
 use super::clock::now;
+use super::memory::LEND_MIN_BYTES;
 use super::payload::Payload;
 use super::transport::{Behind, Message, WAITING_MAX_BYTES};
 use super::wire::{Frame, HEADER_BYTES, Notice};
@@ -28,7 +29,7 @@ pub(super) struct Item {
 }
 
 impl Item {
-    pub(super) fn message(message: Message) -> Self {
+    fn message(message: Message) -> Self {
         let head = Frame::Data(message.header).encode().to_vec();
         Self { head, payload: Some(message.payload), sent: 0, is_notice: false }
     }
@@ -40,7 +41,14 @@ impl Item {
         Self { head, payload: None, sent: 0, is_notice: true }
     }
 
-    fn frame(frame: Frame) -> Self {
+    /// Only says where the payload lies.
+    fn lent(message: &Message) -> Self {
+        let mut head = Frame::Lent(message.header).encode().to_vec();
+        head.extend(address(&message.payload).to_le_bytes());
+        Self { head, payload: None, sent: 0, is_notice: false }
+    }
+
+    pub(super) fn frame(frame: Frame) -> Self {
         Self { head: frame.encode().to_vec(), payload: None, sent: 0, is_notice: false }
     }
 
@@ -60,8 +68,15 @@ impl Item {
     }
 }
 
+/// Where a payload lies in this process.
+fn address(payload: &Payload) -> u64 {
+    payload.bytes().as_ptr() as u64
+}
+
 pub(super) struct Outbox {
     stream: TcpStream,
+    /// What the peer looks for, to know that it can read this process.
+    word: Box<[u8; 8]>,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
@@ -72,6 +87,10 @@ struct Inner {
     n_bytes: u64,
     /// The thread has taken an item out and writes it.
     is_writing: bool,
+    /// The peer reads this process.
+    lends: bool,
+    /// What the peer reads now, or will.
+    lent: Vec<Payload>,
     /// Nothing is taken any more.
     is_finished: bool,
     /// The connection is of no use any more.
@@ -79,8 +98,43 @@ struct Inner {
 }
 
 impl Outbox {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, inner: Mutex::default(), changed: Condvar::new() }
+    /// `word` is eight bytes that nobody guesses.
+    pub(super) fn new(stream: TcpStream, word: [u8; 8]) -> Self {
+        Self { stream, word: Box::new(word), inner: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Asks the peer whether it can read this process.
+    pub(super) fn probe(&self) -> Result<(), Behind> {
+        let (address, word) = (self.word.as_ptr() as u64, u64::from_le_bytes(*self.word));
+        self.put(Item::frame(Frame::Probe { pid: std::process::id(), address, word }))
+    }
+
+    /// The peer can.
+    pub(super) fn lend(&self) {
+        self.lock().lends = true;
+    }
+
+    /// The peer has read what lies at that address.
+    pub(super) fn taken(&self, at: u64) {
+        let mut inner = self.lock();
+        if let Some(place) = inner.lent.iter().position(|payload| address(payload) == at) {
+            let payload = inner.lent.swap_remove(place);
+            inner.n_bytes -= payload.n_bytes() as u64;
+        }
+    }
+
+    /// Sends a message after all that waits: itself, or where the peer finds it.
+    pub(super) fn message(&self, message: Message) -> Result<(), Behind> {
+        let mut inner = self.lock();
+        if !inner.lends || message.payload.n_bytes() < LEND_MIN_BYTES || inner.is_finished || inner.is_broken {
+            drop(inner);
+            return self.put(Item::message(message));
+        }
+        let item = Item::lent(&message);
+        inner.n_bytes += message.payload.n_bytes() as u64;
+        inner.lent.push(message.payload);
+        drop(inner);
+        self.put(item)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -203,7 +257,8 @@ impl Outbox {
     pub(super) fn keep_notices(&self) {
         let mut inner = self.lock();
         inner.queue.retain(|item| item.is_notice || item.sent > 0);
-        inner.n_bytes = inner.queue.iter().map(|item| item.n_bytes() as u64).sum();
+        let lent: u64 = inner.lent.iter().map(|payload| payload.n_bytes() as u64).sum();
+        inner.n_bytes = lent + inner.queue.iter().map(|item| item.n_bytes() as u64).sum::<u64>();
         inner.is_finished = true;
         drop(inner);
         self.changed.notify_all();
@@ -221,5 +276,13 @@ impl Outbox {
         self.lock().is_broken = true;
         self.changed.notify_all();
         let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        // A peer may be reading still, and would take what stands there next for the payload.
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        inner.lent.drain(..).for_each(std::mem::forget);
     }
 }

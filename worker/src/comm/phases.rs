@@ -1,7 +1,7 @@
 //! What each collective operation gives and awaits, and what it makes of what came.
 
 use ds_plan::RankId;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::dtype::Dtype;
 use super::error::CommError;
@@ -13,6 +13,13 @@ use super::signature::{Detail, Op, ReduceOp, Signature};
 
 /// From this size on an all-reduce of more than two ranks is a reduce-scatter and an all-gather, which move less.
 const TWO_PHASES_BYTES: usize = 64 << 10;
+
+/// The result of an exchange, as far as it is there.
+struct Joined {
+    whole: Tensor,
+    /// Where the parts of the other places go, in their order.
+    others: Vec<Tensor>,
+}
 
 impl Group {
     pub(super) fn all_reduce_phase(&self, tensor: &Tensor, op: ReduceOp) -> Result<Phase, CommError> {
@@ -86,14 +93,48 @@ impl Group {
         let whole = self.signature(Op::AllToAll, dtype, Detail::None, &row, 0);
         let sizes: Vec<i64> = to.iter().map(|n| n * n_row).collect();
         let expected: Vec<u64> = from.iter().map(|n| (n * n_row) as u64 * dtype.n_bytes() as u64).collect();
-        let parts = self.cut(Payload::copy_of(tensor)?, &sizes)?;
+        let index = self.index();
         let mut shape = vec![from.iter().sum()];
         shape.extend(&row);
-        let joined = move |all: Vec<Payload>| {
-            let parts: Vec<&Tensor> = all.iter().map(Payload::tensor).collect();
-            Ok(vec![Tensor::f_cat(&parts, 0)?.f_view_(&shape)?])
+        let (parts, joined) = self.parts_and_joined(tensor, &sizes, (from, n_row))?;
+        let join = move |all: Vec<Payload>| {
+            let others = all.iter().enumerate().filter(|(place, _)| *place != index);
+            for (mut slot, (_, part)) in joined.others.into_iter().zip(others) {
+                slot.f_copy_(part.tensor())?;
+            }
+            Ok(vec![joined.whole.f_view_(&shape)?])
         };
-        self.exchange(parts, whole, &expected, done(joined))
+        self.exchange(parts, whole, &expected, done(join))
+    }
+
+    /// What goes to every place, and the result with this rank's own part in it already: what stays is copied once.
+    fn parts_and_joined(
+        &self,
+        tensor: &Tensor,
+        sizes: &[i64],
+        (from, n_row): (&[i64], i64),
+    ) -> Result<(Vec<Payload>, Joined), CommError> {
+        let whole = Tensor::f_empty([from.iter().sum::<i64>() * n_row], (tensor.f_kind()?, Device::Cpu))?;
+        let slots: Vec<i64> = from.iter().map(|n| n * n_row).collect();
+        let mut others = whole.f_split_with_sizes(slots.as_slice(), 0)?;
+        let mut own = others.remove(self.index());
+        let flat = tensor.f_detach()?.f_contiguous()?.f_view([-1])?;
+        let mut parts = Vec::with_capacity(sizes.len());
+        for (place, part) in flat.f_split_with_sizes(sizes, 0)?.iter().enumerate() {
+            if place == self.index() {
+                self.check_own(sizes[place], slots[place])?;
+                own.f_copy_(part)?;
+                parts.push(Payload::none()?);
+            } else {
+                parts.push(Payload::copy_of(part)?);
+            }
+        }
+        Ok((parts, Joined { whole, others }))
+    }
+
+    /// What a rank gives itself is what it gets from itself.
+    fn check_own(&self, given: i64, expected: i64) -> Result<(), CommError> {
+        if given == expected { Ok(()) } else { Err(CommError::Own { given, expected }) }
     }
 
     pub(super) fn broadcast_phase(&self, tensor: &Tensor, root: usize) -> Result<Phase, CommError> {

@@ -33,6 +33,20 @@ pub(super) enum Frame {
     },
     Goodbye,
     Ping,
+    /// The sender's process has this word at that address.
+    Probe {
+        pid: u32,
+        address: u64,
+        word: u64,
+    },
+    /// The sender has found the word of the receiver's probe.
+    Readable,
+    /// As data, but followed by the payload's address in the sender's memory.
+    Lent(Header),
+    /// The sender has read what was lent at that address.
+    Taken {
+        address: u64,
+    },
 }
 
 impl Frame {
@@ -50,6 +64,21 @@ impl Frame {
             }
             Self::Goodbye => bytes[4] = 3,
             Self::Ping => bytes[4] = 4,
+            Self::Probe { pid, address, word } => {
+                bytes[4] = 5;
+                bytes[8..12].copy_from_slice(&pid.to_le_bytes());
+                bytes[16..24].copy_from_slice(&address.to_le_bytes());
+                bytes[24..32].copy_from_slice(&word.to_le_bytes());
+            }
+            Self::Readable => bytes[4] = 6,
+            Self::Lent(header) => {
+                bytes[4] = 7;
+                header.encode_into(&mut bytes);
+            }
+            Self::Taken { address } => {
+                bytes[4] = 8;
+                bytes[16..24].copy_from_slice(&address.to_le_bytes());
+            }
         }
         bytes
     }
@@ -64,6 +93,10 @@ impl Frame {
             2 => Some(Self::Notice { n_bytes: u64_at(bytes, 32) }).filter(|_| u64_at(bytes, 32) <= NOTICE_MAX_BYTES),
             3 => Some(Self::Goodbye),
             4 => Some(Self::Ping),
+            5 => Some(Self::Probe { pid: u32_at(bytes, 8), address: u64_at(bytes, 16), word: u64_at(bytes, 24) }),
+            6 => Some(Self::Readable),
+            7 => Header::decode(bytes).map(Self::Lent),
+            8 => Some(Self::Taken { address: u64_at(bytes, 16) }),
             _ => None,
         }
     }
@@ -204,7 +237,17 @@ mod tests {
 
     #[test]
     fn a_header_survives_the_wire() {
-        for kind in [Frame::Data(header()), Frame::Notice { n_bytes: 9 }, Frame::Goodbye, Frame::Ping] {
+        let address = 1 << 40;
+        for kind in [
+            Frame::Data(header()),
+            Frame::Notice { n_bytes: 9 },
+            Frame::Goodbye,
+            Frame::Ping,
+            Frame::Probe { pid: 7, address, word: 9 },
+            Frame::Readable,
+            Frame::Lent(header()),
+            Frame::Taken { address },
+        ] {
             assert_eq!(Frame::decode(&kind.encode()), Some(kind));
         }
     }

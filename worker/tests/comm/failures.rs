@@ -113,8 +113,8 @@ pub(crate) fn ranks_that_mean_different_things_learn_of_it() {
         }),
         ("root", |rank, e| world(e).broadcast(&one(), usize::from(rank == 0)).wait(soon())),
         ("counts", |rank, e| {
-            // Rank 0 believes to get one row from everybody, but gets two.
-            let from = if rank == 0 { [1, 1] } else { [1, 2] };
+            // Rank 0 believes to get one row from the other, but gets two.
+            let from = if rank == 0 { [1, 1] } else { [2, 1] };
             world(e).all_to_all(&one(), if rank == 0 { &[1, 2] } else { &[2, 1] }, &from).wait(soon())
         }),
     ];
@@ -156,7 +156,8 @@ pub(crate) fn what_cannot_be_started_fails_the_group_instead_of_hanging_it() {
         let errors = on_ranks(backend, 2, |rank, endpoint| {
             let group = world(endpoint);
             let counts: &[i64] = if rank == 0 { &[1, 1] } else { &[1, 2] };
-            group.all_to_all(&one(), counts, &[1, 1]).wait(soon()).unwrap_err()
+            let from: &[i64] = if rank == 0 { &[1, 1] } else { &[1, 2] };
+            group.all_to_all(&one(), counts, from).wait(soon()).unwrap_err()
         });
         for (rank, error) in errors {
             match &error {
@@ -173,10 +174,14 @@ pub(crate) fn what_cannot_be_started_fails_the_group_instead_of_hanging_it() {
 #[test]
 pub(crate) fn every_failure_names_rank_group_operation_and_number() {
     type Act = fn(usize, &Group) -> Result<(), CommError>;
-    let second: [(&str, Act); 5] = [
+    let second: [(&str, Act); 6] = [
         ("wrong counts", |rank, group| {
             let counts: &[i64] = if rank == 1 { &[1, 1, 5] } else { &[1, 1, 1] };
             group.all_to_all(&one(), counts, &[1, 1, 1]).wait(soon()).map(drop)
+        }),
+        ("other counts of what it gives itself", |rank, group| {
+            let from: &[i64] = if rank == 1 { &[1, 2, 1] } else { &[1, 1, 1] };
+            group.all_to_all(&one(), &[1, 1, 1], from).wait(soon()).map(drop)
         }),
         ("another shape", |rank, group| {
             let rows = one().view([3, 1]).repeat([1, if rank == 1 { 2 } else { 1 }]);
@@ -216,6 +221,30 @@ pub(crate) fn every_failure_names_rank_group_operation_and_number() {
                     assert!(error.contains(part), "{backend:?}, {what}: {part:?} is not in {error:?}");
                 }
                 assert!(error.contains("number 1") || error.contains("operation 1"), "{backend:?}, {what}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+pub(crate) fn what_a_rank_gave_before_it_fell_comes_whole_or_not_at_all() {
+    for backend in backends() {
+        for _ in 0..10 {
+            let results = with_endpoints(backend, 2, |rank, endpoint| {
+                let group = world(&endpoint);
+                if rank == 1 {
+                    let _ = group.send(0, &Tensor::full([4 << 20], 7.0, (Kind::Float, Device::Cpu)));
+                    drop(endpoint);
+                    // What frees memory of that size now must not be read for it.
+                    let _ = Tensor::full([4 << 20], 9.0, (Kind::Float, Device::Cpu));
+                    return None;
+                }
+                Some(group.receive(1, &[4 << 20], Kind::Float).wait(soon()))
+            });
+            match results.into_iter().find_map(|(_, result)| result) {
+                Some(Ok(got)) => assert_eq!((got.min(), got.max()), (Tensor::from(7_f32), Tensor::from(7_f32))),
+                Some(Err(error)) => assert_eq!(error.culprit(), Some(RankId(1)), "{backend:?}: {error}"),
+                None => (),
             }
         }
     }

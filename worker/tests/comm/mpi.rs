@@ -33,6 +33,7 @@ const LAWS: &[(&str, fn())] = &[
     ("mismatch", failures::ranks_that_mean_different_things_learn_of_it),
     ("deadline", failures::a_deadline_that_passes_names_who_is_missing_and_fails_only_the_wait),
     ("not started", failures::what_cannot_be_started_fails_the_group_instead_of_hanging_it),
+    ("whole", failures::what_a_rank_gave_before_it_fell_comes_whole_or_not_at_all),
     ("names", failures::every_failure_names_rank_group_operation_and_number),
 ];
 
