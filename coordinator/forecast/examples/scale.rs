@@ -90,7 +90,7 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn std::error::Error>> {
     };
     let job = StepJob {
         actions: &schedule.actions,
-        holder: &|stage, microbatch| schedule.placement.holder(stage, microbatch),
+        placement: schedule.placement,
         stages: &stages,
         per_pipeline: n_ranks / pipeline,
         tensor: 1,

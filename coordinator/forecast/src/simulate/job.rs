@@ -1,6 +1,6 @@
 //! What is to be played.
 
-use ds_plan::schedule::{Action, Microbatch, StageId};
+use ds_plan::schedule::{Action, Placement};
 use ds_topology::EndpointId;
 use ds_topology::traffic::moe::{Gate, Mode, Popularity};
 
@@ -13,8 +13,8 @@ use crate::StageWork;
 pub struct StepJob<'a> {
     /// Per pipeline coordinate, what its ranks do in a step, in order.
     pub actions: &'a [Vec<Action>],
-    /// The coordinate that holds a stage for a microbatch.
-    pub holder: &'a dyn Fn(StageId, Microbatch) -> u32,
+    /// Who holds which stage.
+    pub placement: Placement,
     /// Per stage, in the order of the model.
     pub stages: &'a [StageWork],
     /// Ranks of a pipeline coordinate.

@@ -123,7 +123,7 @@ impl PlannedStep {
     pub fn with<T>(&self, play: impl FnOnce(&StepJob<'_>) -> T) -> T {
         play(&StepJob {
             actions: &self.actions,
-            holder: &|stage, microbatch| self.placement.holder(stage, microbatch),
+            placement: self.placement,
             stages: &self.stages,
             per_pipeline: self.per_pipeline,
             tensor: self.tensor,

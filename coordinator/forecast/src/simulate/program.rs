@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ds_plan::schedule::{Action, Microbatch, Pass, Piece, StageId};
+use ds_plan::schedule::{Action, Microbatch, Pass, Payload, Piece, StageId, transfers};
 
 use super::error::SimulateError;
 use super::interleave::Costs;
@@ -73,27 +73,16 @@ pub(super) struct Program {
 
 /// Where the result of a piece goes, and how many bytes; none at the ends of the model.
 pub(super) fn send_of(job: &StepJob<'_>, piece: Piece) -> Option<(u32, f64)> {
-    let n_stages = job.stages.len() as u32;
-    let neighbour = match piece.pass {
-        Pass::Forward => Some(piece.stage.0 + 1).filter(|&stage| stage < n_stages),
-        Pass::Backward | Pass::BackwardInput => piece.stage.0.checked_sub(1),
-        Pass::BackwardWeight => None,
-    }?;
+    let to = transfers(piece, job.placement).send?;
     // What passes a boundary is as wide forward as its gradient is.
-    let before = if piece.pass == Pass::Forward { piece.stage.0 } else { neighbour };
-    Some(((job.holder)(StageId(neighbour), piece.microbatch), job.stages[before as usize].boundary_bytes))
+    let before = piece.stage.min(to.stage);
+    Some((to.pipeline, job.stages[before.0 as usize].boundary_bytes))
 }
 
 fn receives(job: &StepJob<'_>, piece: Piece) -> Option<(u32, Key)> {
-    let n_stages = job.stages.len() as u32;
-    let forward = piece.pass == Pass::Forward;
-    let neighbour = match piece.pass {
-        Pass::Forward => piece.stage.0.checked_sub(1),
-        Pass::Backward | Pass::BackwardInput => Some(piece.stage.0 + 1).filter(|&stage| stage < n_stages),
-        Pass::BackwardWeight => None,
-    }?;
-    let key = Key::Planned { stage: StageId(neighbour), microbatch: piece.microbatch, forward };
-    Some(((job.holder)(StageId(neighbour), piece.microbatch), key))
+    let from = transfers(piece, job.placement).receive?;
+    let forward = from.payload == Payload::Activation;
+    Some((from.pipeline, Key::Planned { stage: from.stage, microbatch: piece.microbatch, forward }))
 }
 
 impl Program {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ds_plan::schedule::Action;
+use ds_plan::schedule::{Action, Placement};
 use ds_topology::EndpointId;
 
 use super::classes::colours;
@@ -42,7 +42,7 @@ pub fn replay(record: &StepRecord, stage: &Stage<'_>, epochs: &mut [Epoch<'_>]) 
     let actions: Vec<Vec<Action>> = vec![Vec::new(); n_ranks];
     let job = StepJob {
         actions: &actions,
-        holder: &|stage, _| stage.0,
+        placement: Placement::Straight { n_pipeline: n_ranks as u32 },
         stages: &[],
         per_pipeline: 1,
         tensor: 1,

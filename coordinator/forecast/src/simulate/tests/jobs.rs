@@ -1,7 +1,7 @@
 //! Jobs for tests.
 
 use ds_arch::LayerId;
-use ds_plan::schedule::{Action, Microbatch, Pass, Piece, StageId, one_f_one_b};
+use ds_plan::schedule::{Action, Pass, Piece, Placement, StageId, one_f_one_b};
 use ds_topology::EndpointId;
 use ds_topology::traffic::moe::{Forwarding, Gate, Mode, Popularity};
 
@@ -18,8 +18,6 @@ pub(super) struct Owned {
     pub(super) moe: Option<Moe>,
     pub(super) closing: Vec<Closing>,
     pub(super) copies: Vec<Copies>,
-    /// Half of the microbatches enter at the other end.
-    pub(super) both_ways: Option<u32>,
     /// What is left of a device beside an exchange, and how much longer that takes beside computations.
     pub(super) contention: (f64, f64),
 }
@@ -94,7 +92,6 @@ impl Owned {
             }),
             closing: vec![closing; pipeline as usize],
             copies: Vec::new(),
-            both_ways: None,
             contention: (0.85, 1.5),
         }
     }
@@ -142,14 +139,9 @@ impl Owned {
 
     /// Calls `play` with the job.
     pub(super) fn with<T>(&self, play: impl FnOnce(&StepJob<'_>) -> T) -> T {
-        let n = self.actions.len() as u32;
-        let holder = |stage: StageId, microbatch: Microbatch| match self.both_ways {
-            Some(half) if microbatch.0 >= half => n - 1 - stage.0,
-            _ => stage.0,
-        };
         play(&StepJob {
             actions: &self.actions,
-            holder: &holder,
+            placement: Placement::Straight { n_pipeline: self.actions.len() as u32 },
             stages: &self.stages,
             per_pipeline: self.per_pipeline,
             tensor: 1,
