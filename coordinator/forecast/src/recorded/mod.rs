@@ -1,6 +1,15 @@
 //! A step that ranks recorded while they ran, played again on a fabric: who computed what and who sent how much to whom is
 //! as it was; how long that takes follows from a hardware preset and the fabric, on a virtual clock. What the real routing
 //! of this model does to every plane can be seen so.
+//!
+//! # What is assumed
+//! 1. A rank computes one thing at a time, in the order in which it did; a group does its operations in order. What else
+//!    waits for what is in the record.
+//! 2. An operation of a group begins when all of its ranks have come to it; a rank leaves it when all that it sends has
+//!    left and all that it gets is there.
+//! 3. Messages share links by max-min fairness, those of all groups together; one begins after the latency of its path.
+//! 4. Computations take what the preset says for their part of the pass, those of experts by how many rows they had;
+//!    exchanges beside them do not slow them down.
 
 mod check;
 mod measured;
