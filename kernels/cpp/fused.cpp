@@ -23,6 +23,10 @@ using ds::Loops;
 // the sum is the same on any number of threads.
 constexpr int64_t ROWS = 64;
 
+// LibTorch compiles a program for every shape of a product in BF16, and keeps those of a thousand shapes. Experts get
+// other rows every time, so theirs are filled up to a multiple of this.
+constexpr int64_t ROWS_OF_A_PROGRAM = 32;
+
 const Loops& loops_of(const at::Tensor& tensor) {
 #ifdef __x86_64__
   static const Loops* const table = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -77,7 +81,7 @@ void share_out(const std::vector<int64_t>& costs, F work) {
   });
 }
 
-// a b, with `wide` set in FP32 and rounded once.
+// a b, with `widen` set in FP32 and rounded once.
 void product(at::Tensor out, const at::Tensor& a, const at::Tensor& b, bool widen) {
   if (widen) {
     out.copy_(at::mm(a.to(at::kFloat), b.to(at::kFloat)));
@@ -110,6 +114,32 @@ struct Experts {
   }
   int64_t inner() const { return down.size(2); }
   at::Tensor rows(const at::Tensor& all, size_t i) const { return all.narrow(0, firsts[i], counts[i]); }
+  // Rows of an expert's products.
+  int64_t filled(size_t i) const {
+    bool compiled = down.scalar_type() == at::kBFloat16 && !widen;
+    return compiled ? (counts[i] + ROWS_OF_A_PROGRAM - 1) / ROWS_OF_A_PROGRAM * ROWS_OF_A_PROGRAM : counts[i];
+  }
+  // The rows of an expert, and zeros below them.
+  at::Tensor filled_rows(const at::Tensor& all, size_t i) const {
+    if (filled(i) == counts[i]) return rows(all, i);
+    auto out = empty(i, all.size(1));
+    head(out, i).copy_(rows(all, i));
+    return out;
+  }
+  // Room for the results of an expert's products, zeros where it has got no rows.
+  at::Tensor empty(size_t i, int64_t width) const {
+    auto out = at::empty({filled(i), width}, down.options());
+    if (filled(i) > counts[i]) out.narrow(0, counts[i], filled(i) - counts[i]).zero_();
+    return out;
+  }
+  at::Tensor head(const at::Tensor& own, size_t i) const { return own.narrow(0, 0, counts[i]); }
+  // a b of the rows of an expert, into its place among all.
+  void product_into(const at::Tensor& all, size_t i, const at::Tensor& a, const at::Tensor& b) const {
+    if (filled(i) == counts[i]) return product(rows(all, i), a, b, widen);
+    auto out = at::empty({filled(i), b.size(1)}, all.options());
+    product(out, a, b, widen);
+    rows(all, i).copy_(head(out, i));
+  }
   at::Tensor up(const at::Tensor& all, size_t i) const { return all.narrow(0, 2 * i, 2).flatten(0, 1); }
   at::Tensor last(const at::Tensor& all, size_t i) const { return all.select(0, i); }
 };
@@ -158,13 +188,12 @@ int ds_experts(at::Tensor* x, at::Tensor* gate_up, at::Tensor* down, const int64
     auto out = at::empty_like(*x);
     auto swiglu = loops_of(*x).swiglu;
     share_out(experts.counts, [&](size_t i) {
-      auto mine = experts.rows(halves, i);
-      product(mine, experts.rows(*x, i), experts.up(*gate_up, i).t(), experts.widen);
-      auto act = at::empty({mine.size(0), experts.inner()}, x->options());
+      experts.product_into(halves, i, experts.filled_rows(*x, i), experts.up(*gate_up, i).t());
+      auto mine = experts.rows(halves, i), act = experts.empty(i, experts.inner());
       in_blocks(mine.size(0), [&](int64_t first, int64_t last) {
         swiglu(mine.const_data_ptr(), act.data_ptr(), first, last, experts.inner());
       });
-      product(experts.rows(out, i), act, experts.last(*down, i).t(), experts.widen);
+      experts.product_into(out, i, act, experts.last(*down, i).t());
     });
     *y = new at::Tensor(out);
     *both = new at::Tensor(halves);
@@ -181,17 +210,17 @@ int ds_experts_back(at::Tensor* dy, at::Tensor* x, at::Tensor* both, at::Tensor*
     auto out = at::empty_like(*x);
     auto swiglu_back = loops_of(*x).swiglu_back;
     share_out(experts.counts, [&](size_t i) {
-      auto mine = experts.rows(*both, i), dmine = experts.rows(*dy, i);
-      auto dact = at::empty({mine.size(0), experts.inner()}, x->options()), act = at::empty_like(dact);
+      auto mine = experts.rows(*both, i), dmine = experts.filled_rows(*dy, i);
+      auto dact = at::empty({dmine.size(0), experts.inner()}, x->options());
       product(dact, dmine, experts.last(*down, i), experts.widen);
-      auto dboth = at::empty_like(mine);
+      auto act = experts.empty(i, experts.inner()), dboth = experts.empty(i, mine.size(1));
       in_blocks(mine.size(0), [&](int64_t first, int64_t last) {
         swiglu_back(mine.const_data_ptr(), dact.const_data_ptr(), dboth.data_ptr(), act.data_ptr(), first, last,
                     experts.inner());
       });
       add_product(experts.last(*ddown, i), dmine, act, experts.widen);
-      product(experts.rows(out, i), dboth, experts.up(*gate_up, i), experts.widen);
-      add_product(experts.up(*dgate_up, i), dboth, experts.rows(*x, i), experts.widen);
+      experts.product_into(out, i, dboth, experts.up(*gate_up, i));
+      add_product(experts.up(*dgate_up, i), dboth, experts.filled_rows(*x, i), experts.widen);
     });
     *dx = new at::Tensor(out);
   });

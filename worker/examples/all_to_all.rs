@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ds_plan::{GroupId, RankId};
 use ds_worker::comm::{Group, Listener, Peer};
-use ds_worker::node::ALLOCATOR;
+use ds_worker::node::allocator;
 use mpi::collective::CommunicatorCollectives as _;
 use mpi::datatype::{Partition, PartitionMut};
 use tch::{Device, Kind, Tensor};
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// What a program prints: milliseconds.
 fn timed(command: &mut Command) -> Result<Vec<f64>, Box<dyn std::error::Error>> {
-    let output = command.envs(ALLOCATOR).output()?;
+    let output = command.envs(allocator(1)).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }

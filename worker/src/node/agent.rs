@@ -27,15 +27,22 @@ const FLUSH_MAX: Duration = Duration::from_secs(10);
 const EVENTS_MAX: usize = 256;
 /// Reports on their way to a coordinator that is there; when there are more, ranks' prints wait too.
 const WAITING_MAX: usize = 256;
-/// For ranks: a step frees what the next one asks for again, so the allocator keeps it rather than have the kernel clear
-/// the same pages every step, and in large pages where it may. All threads share one arena: those of glibc for further
-/// threads, such as the one that trains, hold 64 MiB at most, and what is larger would be mapped and cleared every time.
-pub const ALLOCATOR: [(&str, &str); 4] = [
-    ("MALLOC_ARENA_MAX", "1"),
+/// Of the allocator, for ranks: a step frees what the next one asks for again, so it is kept rather than have the kernel
+/// clear the same pages every step, and in large pages where it may.
+const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
     ("MALLOC_TRIM_THRESHOLD_", "4294967296"),
     ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
 ];
+/// Arenas of glibc for further threads, such as the one that trains, hold 64 MiB at most; what is larger would be mapped
+/// and cleared every time. So all threads share the first. Where several threads compute, each is better off with its own,
+/// whose blocks are in its cache.
+const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
+
+/// The environment in which a rank of so many computing threads allocates best.
+pub fn allocator(threads: u32) -> impl Iterator<Item = (&'static str, &'static str)> {
+    ALLOCATOR.into_iter().chain((threads <= 1).then_some(ARENAS))
+}
 
 /// Why an agent ends.
 #[derive(Debug)]
@@ -251,13 +258,17 @@ impl Agent {
         for nic in &self.node.nics {
             option("--address", nic.address.to_string());
         }
-        let threads = threads.to_string();
-        let seat = [("DSCTL_TOKEN", self.config.token.as_str()), ("OMP_NUM_THREADS", threads.as_str())];
         // What this machine's people have set stays.
-        let allocator = ALLOCATOR.iter().copied().filter(|(name, _)| std::env::var_os(name).is_none());
+        let allocator = allocator(*threads).filter(|(name, _)| std::env::var_os(name).is_none());
+        let threads = threads.to_string();
+        let seat = [("DSCTL_TOKEN", self.config.token.clone()), ("OMP_NUM_THREADS", threads)];
         ProcessSpec {
             command,
-            environment: seat.into_iter().chain(allocator).map(|(name, value)| (name.into(), value.into())).collect(),
+            environment: seat
+                .into_iter()
+                .chain(allocator.map(|(name, value)| (name, value.to_owned())))
+                .map(|(name, value)| (name.into(), value))
+                .collect(),
             folder: self.config.work.clone(),
         }
     }

@@ -23,7 +23,7 @@ use nix::unistd::getppid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-pub use agent::ALLOCATOR;
+pub use agent::allocator;
 pub use error::NodeError;
 
 use crate::agent::attachment;
