@@ -103,6 +103,7 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn std::error::Error>> {
             overhead_seconds: 0.0,
             busiest: 1.0,
             popularity,
+            placements: Vec::new(),
             seed: 1,
         }),
         left_beside_exchange: 1.0,

@@ -53,6 +53,9 @@ pub struct Moe {
     pub busiest: f64,
     /// How popular experts are, by layer; layers beyond the last are alike.
     pub popularity: Vec<Popularity>,
+    /// By layer: the places of an expert group that hold a replica of each expert; equal runs beyond the last, and where
+    /// there is none.
+    pub placements: Vec<Option<Vec<Vec<usize>>>>,
     /// For what must be drawn.
     pub seed: u64,
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ds_arch::GroupLimit;
+use ds_arch::{ExpertId, GroupLimit};
+use ds_plan::expert_placement::eplb;
 use ds_plan::schedule::{Action, Placement};
 use ds_plan::spec::ComputeType;
 use ds_plan::{Coordinates, JobPlan};
 use ds_topology::EndpointId;
-use ds_topology::traffic::moe::{Forwarding, Gate, GateError, Mode, Popularity, SkewError};
+use ds_topology::traffic::moe::{Demand, ExpertGroup, Forwarding, Gate, GateError, Mode, Popularity, SkewError};
 
 use super::job::{Closing, Copies, Moe, StepJob};
 use crate::StageWork;
@@ -167,10 +168,38 @@ fn moe(plan: &JobPlan, skew: &Skew, overhead_seconds: f64) -> Result<Option<Moe>
             }
         }
     }
+    let placements = placements(plan, &gate, &popularity);
     let tokens = f64::from(phase.microbatch) * f64::from(phase.sequence) / f64::from(plan.grid().n_context());
     let mode = Mode::Deduplicated(Forwarding::CutThrough);
     let busiest = busiest(tokens * f64::from(model.moe.top_k), plan.grid().n_expert());
-    Ok(Some(Moe { gate, mode, tokens, overhead_seconds, busiest, popularity, seed: spec.seed }))
+    Ok(Some(Moe { gate, mode, tokens, overhead_seconds, busiest, popularity, placements, seed: spec.seed }))
+}
+
+/// Tokens that are drawn to judge the loads of experts.
+const DRAWN: u32 = 8192;
+
+/// Where experts lie when they have moved to where their loads ask for, layer by layer; nowhere else than in equal runs
+/// where the job leaves them, or all are alike.
+fn placements(plan: &JobPlan, gate: &Gate, popularity: &[Popularity]) -> Vec<Option<Vec<Vec<usize>>>> {
+    if plan.rebalance().is_none() {
+        return Vec::new();
+    }
+    // Each expert on a rank of its own: what that gets is the expert's load.
+    let alone: Vec<EndpointId> = (0..gate.n_experts()).map(EndpointId).collect();
+    let alone = ExpertGroup::new(&alone, 1);
+    let placement = |(layer, of): (u64, &Popularity)| {
+        if of.is_uniform() {
+            return None;
+        }
+        let seed = !plan.spec().seed.wrapping_add(layer);
+        let demand = Demand::estimated(gate, &alone, of, 1.0, DRAWN, seed);
+        let loads: Vec<f64> = (0..alone.len()).map(|expert| demand.load(expert)).collect();
+        let placed = eplb(&loads, plan.expert_slots());
+        let ranks =
+            |expert| placed.replicas_of(ExpertId(expert)).iter().map(|&slot| placed.gpu(slot) as usize).collect();
+        Some((0..gate.n_experts()).map(ranks).collect())
+    };
+    (0..).zip(popularity).map(placement).collect()
 }
 
 /// Bytes of an update of one parameter: the gradient is read for its norm, cleared, and read for the update (12); FP32

@@ -168,7 +168,12 @@ impl Scene {
                     // Several ranks may share an endpoint, so places stand for them.
                     let places: Vec<EndpointId> = (0..ranks.len() as u32).map(EndpointId).collect();
                     let nodes: Vec<u32> = ranks.iter().map(|&rank| job.seats[rank as usize].0 / per_node).collect();
-                    let group = ExpertGroup::on_nodes(&places, &nodes);
+                    let runs = ExpertGroup::on_nodes(&places, &nodes);
+                    let placement = moe.placements.get(layer as usize).cloned().flatten().filter(|_| skew > 0);
+                    let group = match placement {
+                        Some(placement) => runs.placed(placement),
+                        None => runs,
+                    };
                     let shape: Vec<usize> = (0..group.len()).map(|place| group.node_of(place)).collect();
                     let demand = demands.entry((skew, shape)).or_insert_with(|| match moe.skew_of(layer) {
                         Some(skewed) => {

@@ -19,7 +19,7 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// What is expected of `tokens` tokens a rank where all experts are equally popular: exact.
+    /// What is expected of `tokens` tokens a rank where all experts are equally popular and lie in equal runs: exact.
     pub fn expected(gate: &Gate, group: &ExpertGroup, tokens: f64) -> Self {
         let n = group.len();
         let mut of_rank = vec![vec![0_u32; gate.n_groups()]; n];
@@ -44,7 +44,7 @@ impl Demand {
         n_drawn: u32,
         seed: u64,
     ) -> Self {
-        if popularity.is_uniform() {
+        if popularity.is_uniform() && !group.is_placed() {
             return Self::expected(gate, group, tokens);
         }
         let mut counted = Self::empty(group);
@@ -75,7 +75,8 @@ impl Demand {
     pub fn counted(gate: &Gate, group: &ExpertGroup, choices: &[Vec<Vec<u32>>]) -> Self {
         let mut demand = Self::empty(group);
         for (from, tokens) in choices.iter().enumerate() {
-            tokens.iter().for_each(|experts| demand.count(from, gate, group, experts));
+            let mut random = Random::new(from as u64);
+            tokens.iter().for_each(|experts| demand.count(from, gate, group, experts, &mut random));
         }
         demand
     }
@@ -99,13 +100,13 @@ impl Demand {
     fn draw(&mut self, from: usize, gate: &Gate, group: &ExpertGroup, popularity: &Popularity, random: &mut Random) {
         let mut experts = Vec::new();
         gate.draw(popularity, random, &mut experts);
-        self.count(from, gate, group, &experts);
+        self.count(from, gate, group, &experts, random);
     }
 
-    fn count(&mut self, from: usize, gate: &Gate, group: &ExpertGroup, experts: &[u32]) {
+    fn count(&mut self, from: usize, gate: &Gate, group: &ExpertGroup, experts: &[u32], random: &mut Random) {
         let (mut ranks, mut nodes): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
         for &expert in experts {
-            let rank = group.rank_of(gate, expert);
+            let rank = group.serving(gate, expert, random);
             self.choices[rank] += 1.0;
             if !ranks.contains(&rank) {
                 ranks.push(rank);

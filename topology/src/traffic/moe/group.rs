@@ -1,6 +1,7 @@
 //! The ranks that the experts of a layer are spread over, and the nodes that they are on.
 
 use super::gate::Gate;
+use super::random::Random;
 use crate::EndpointId;
 
 /// The ranks that the experts of a layer are spread over.
@@ -11,6 +12,8 @@ pub struct ExpertGroup {
     nodes: Vec<Vec<usize>>,
     node_of: Vec<usize>,
     index_of: Vec<usize>,
+    /// By expert: the ranks that hold a replica; none where experts lie in equal runs.
+    replicas: Option<Vec<Vec<usize>>>,
 }
 
 impl ExpertGroup {
@@ -33,7 +36,36 @@ impl ExpertGroup {
             index_of.push(nodes[node].len());
             nodes[node].push(place);
         }
-        Self { endpoints: endpoints.to_vec(), nodes, node_of, index_of }
+        Self { endpoints: endpoints.to_vec(), nodes, node_of, index_of, replicas: None }
+    }
+
+    /// The same ranks, with experts where `replicas` says: by expert, the places of the ranks that hold one. Tokens go to
+    /// each of them by chance, evenly.
+    ///
+    /// # Panics
+    /// When an expert has none, or one of a rank that is not there.
+    #[must_use]
+    pub fn placed(mut self, replicas: Vec<Vec<usize>>) -> Self {
+        let is_there = |of: &Vec<usize>| !of.is_empty() && of.iter().all(|&rank| rank < self.len());
+        assert!(replicas.iter().all(is_there), "every expert is on a rank of the group");
+        self.replicas = Some(replicas);
+        self
+    }
+
+    /// Whether experts lie elsewhere than in equal runs.
+    pub(super) fn is_placed(&self) -> bool {
+        self.replicas.is_some()
+    }
+
+    /// The rank that works on a token for an expert.
+    pub(super) fn serving(&self, gate: &Gate, expert: u32, random: &mut Random) -> usize {
+        match &self.replicas {
+            None => self.rank_of(gate, expert),
+            Some(replicas) => {
+                let of = &replicas[expert as usize];
+                of[(random.next_u64() % of.len() as u64) as usize]
+            }
+        }
     }
 
     /// Ranks.

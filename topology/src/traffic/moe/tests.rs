@@ -183,3 +183,22 @@ fn gates_and_loads_that_cannot_be_are_refused_with_their_numbers() {
     let text = "{\"step\":1,\"loads\":[[1,[1,2]]]}\n{\"step\":2,\"loads\":[[1,[3,4]]]}\n{\"evaluation\":1}\n";
     assert_eq!(recorded_loads(text).expect("loads"), vec![(1, vec![3, 4])]);
 }
+
+#[test]
+fn replicas_share_what_their_expert_is_asked_for_and_equal_runs_are_a_placement_like_any_other() {
+    let gate = Gate::new(8, 2, 1, 1).unwrap();
+    let popularity = Popularity::zipf(8, 1.5, 3);
+    let group = group(2, 2);
+    let runs: Vec<Vec<usize>> = (0..8).map(|expert| vec![expert / 2]).collect();
+    let estimated = |group: &ExpertGroup| Demand::estimated(&gate, group, &popularity, 100.0, 4096, 1);
+    let loads = |demand: &Demand| (0..4).map(|rank| demand.load(rank)).collect::<Vec<f64>>();
+    let (ours, same) = (loads(&estimated(&group)), loads(&estimated(&group.clone().placed(runs))));
+    let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 0.1);
+    assert!(near(&ours, &same), "{ours:?} {same:?}");
+    // Every expert on every rank: all work on as much.
+    let everywhere = loads(&estimated(&group.clone().placed(vec![(0..4).collect(); 8])));
+    assert!(
+        near(&everywhere, &[1.0; 4]) && ours.iter().any(|load| (load - 1.0).abs() > 0.2),
+        "{ours:?} {everywhere:?}"
+    );
+}

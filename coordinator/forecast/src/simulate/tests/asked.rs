@@ -90,3 +90,21 @@ fn loads_of_another_model_are_refused() {
     assert!(refused(vec![(0, vec![1; 8])]).starts_with("loads of layer 0: it is not a layer with experts"));
     assert!(refused(vec![(1, vec![1, 2])]).starts_with("loads of layer 1: 2 experts, the model has"));
 }
+
+#[test]
+fn experts_that_have_moved_to_where_their_loads_ask_for_make_a_skewed_step_shorter() {
+    let hardware = hardware("h800").expect("a machine");
+    let seconds = |sets: &[(&str, &str)], skew: &Skew| {
+        let plan = plan(sets);
+        let mut routes = FabricRoutes::new(Fabric::parse(FABRIC).expect("a fabric"), Policy::Static);
+        let step = PlannedStep::new(&plan, &hardware, skew, 8).expect("a step");
+        let mut epochs = [Epoch { from: 0.0, routes: &mut routes, down: Vec::new() }];
+        step.with(|job| simulate(job, &mut epochs, &Options::default())).expect("it runs").seconds()
+    };
+    let by_load = [("balance.placement", "eplb")];
+    let spare = [("balance.placement", "eplb"), ("balance.redundant", "4")];
+    let skew = Skew::Zipf(1.0);
+    let (fixed, moved, replicated) = (seconds(&[], &skew), seconds(&by_load, &skew), seconds(&spare, &skew));
+    assert!(moved < 0.99 * fixed && replicated <= moved * 1.01, "{fixed} {moved} {replicated}");
+    assert_eq!(seconds(&[], &Skew::Uniform), seconds(&by_load, &Skew::Uniform));
+}

@@ -88,6 +88,7 @@ impl Owned {
                 overhead_seconds: 1e-5,
                 busiest: 1.0,
                 popularity: Vec::new(),
+                placements: Vec::new(),
                 seed: 3,
             }),
             closing: vec![closing; pipeline as usize],
