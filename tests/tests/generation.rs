@@ -51,8 +51,15 @@ fn write(trained: &Trained, flags: &[(&str, &str)], prompts: &[&str]) -> (Vec<Wr
     let plan = GenerationPlan::new(&given, job).unwrap_or_else(|problems| panic!("{problems}"));
     let prompts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.bytes().map(u32::from).collect()).collect();
     let max_tokens = plan.max_tokens(&prompts.iter().map(Vec::len).collect::<Vec<_>>()).expect("it fits");
-    let request =
-        Request { checkpoint: &trained.checkpoint, plan: &plan, prompts: &prompts, max_tokens, n_ids: N_IDS, end: END };
+    let request = Request {
+        checkpoint: &trained.checkpoint,
+        ema: false,
+        plan: &plan,
+        prompts: &prompts,
+        max_tokens,
+        n_ids: N_IDS,
+        end: END,
+    };
     let mut told = vec![Vec::new(); prompts.len()];
     let mut tell = |row: u64, tokens: &[u32], _: Option<Ended>| {
         told[row as usize].extend_from_slice(tokens);
@@ -91,7 +98,7 @@ fn tokens(written: &[Written]) -> Vec<Vec<u32>> {
 fn model(trained: &Trained) -> StageModel {
     let config = job_of(&trained.checkpoint.state().spec_yaml, None).expect("it was trained").model;
     let model = StageModel::new(&config, StagePart::whole(&config), Device::Cpu, Kind::Double, 0).expect("a model");
-    load_weights(&trained.checkpoint, &model).expect("weights");
+    load_weights(&trained.checkpoint, &model, false).expect("weights");
     model
 }
 

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let spec = read(&checkpoint.state().spec_yaml, "the checkpoint's job", &[])?.spec;
     let part = StagePart { mtp_layers: 0..0, ..StagePart::whole(&spec.model) };
     let model = StageModel::new(&spec.model, part, Device::Cpu, Kind::Float, 0)?;
-    load_weights(&checkpoint, &model)?;
+    load_weights(&checkpoint, &model, false)?;
     let cache = tempfile::tempdir()?;
     let text = HeldOut::open(&spec, &options, cache.path())?;
 

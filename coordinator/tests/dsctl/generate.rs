@@ -77,6 +77,16 @@ fn a_worker_gets_the_newest_checkpoint_and_every_flag() {
 }
 
 #[test]
+fn averages_are_asked_for_where_a_run_kept_them() {
+    let place = Place::new();
+    place.fake_worker("echo it started");
+    save(&place, &place.path("ckpt"), 1);
+    let said = place.dsctl(&["generate", "ckpt", "--prompt", "a", "--ema"]);
+    said.ended(64, &["has no moving averages of its weights: its job does not say train[].ema: true"]);
+    assert_eq!(said.stdout, "");
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let place = Place::new();
     let missing = ["generate", "nowhere", "--prompt", "x"];

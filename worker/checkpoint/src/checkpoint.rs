@@ -48,6 +48,18 @@ impl Checkpoint {
         &self.manifest.records
     }
 
+    /// What whoever uses the model reads: the weights, or their moving averages.
+    ///
+    /// # Errors
+    /// When there are no averages.
+    pub fn weights(&self, ema: bool) -> Result<RecordKind, CheckpointError> {
+        match ema {
+            false => Ok(RecordKind::Weight),
+            true if self.records().iter().any(|record| record.kind == RecordKind::Ema) => Ok(RecordKind::Ema),
+            true => Err(CheckpointError::NoAverages { path: self.folder.clone() }),
+        }
+    }
+
     /// A box of a tensor (half open, one range a dimension): the type and the bytes of its elements, row-major. The
     /// pieces that it touches are read whole, to compare their checksums.
     ///

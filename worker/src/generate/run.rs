@@ -18,6 +18,8 @@ use crate::trainer::{Groups, device, precision, stage_model};
 pub struct Request<'a> {
     /// The weights.
     pub checkpoint: &'a Checkpoint,
+    /// Whether its moving averages are meant.
+    pub ema: bool,
     /// How.
     pub plan: &'a GenerationPlan,
     /// As tokens; an empty one begins a document.
@@ -96,7 +98,7 @@ fn on_rank(request: &Request<'_>, endpoint: &Endpoint, mut tell: Option<Tell<'_>
     let (job, rank) = (plan.job(), plan.job().rank(endpoint.rank()));
     let groups = Groups::new(endpoint, job, &rank);
     let model = stage_model(job, &rank, device(plan.device())?)?;
-    weights::load(request.checkpoint, &model)?;
+    weights::load(request.checkpoint, &model, request.ema)?;
     let rank = Rank {
         plan,
         model,

@@ -7,12 +7,13 @@ use ds_model::StageModel;
 use crate::error::RankError;
 use crate::trainer::{read_all, read_into};
 
-/// Reads what the model holds, in its own number formats. A gate whose bias was not kept has none.
+/// Reads what the model holds, in its own number formats: the weights, or with `ema` their moving averages. A gate whose
+/// bias was not kept has none.
 ///
 /// # Errors
 /// When the checkpoint lacks a weight, or does not read.
-pub fn load(checkpoint: &Checkpoint, model: &StageModel) -> Result<(), RankError> {
-    read_all(checkpoint, model, RecordKind::Weight, model.parameters().iter().map(|p| &p.tensor))?;
+pub fn load(checkpoint: &Checkpoint, model: &StageModel, ema: bool) -> Result<(), RankError> {
+    read_all(checkpoint, model, checkpoint.weights(ema)?, model.parameters().iter().map(|p| &p.tensor))?;
     for (layer, bias) in model.biases() {
         match read_into(checkpoint, &gate_bias_name(layer), RecordKind::Bias, &bias) {
             Err(RankError::Checkpoint(CheckpointError::NoSuchRecord { .. })) => {}

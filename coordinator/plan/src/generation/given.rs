@@ -41,6 +41,9 @@ pub struct Given {
     /// f32, bf16, fp8 or f64 [default: what it was trained in; bf16 for what was imported]
     #[arg(long, value_name = "FORMAT")]
     pub compute: Option<String>,
+    /// With the moving averages of the weights (train[].ema) instead of the weights
+    #[arg(long)]
+    pub ema: bool,
     /// cpu, or cuda:N for a GPU [default: cpu]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
@@ -65,7 +68,8 @@ impl Given {
             ("--device", &self.device),
         ];
         let valued = valued.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value.as_ref()?)));
-        valued.chain(self.speculate.then(|| "--speculate".to_owned())).collect()
+        let flags = [("--speculate", self.speculate), ("--ema", self.ema)];
+        valued.chain(flags.iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| (*flag).to_owned())).collect()
     }
 }
 

@@ -306,8 +306,9 @@ mod tests {
     #[test]
     fn flags_come_back_as_they_were() {
         let given = given(|given| {
-            (given.temperature, given.seed, given.speculate) = (some("-0.5"), some("7"), true);
+            (given.temperature, given.seed) = (some("-0.5"), some("7"));
+            (given.speculate, given.ema) = (true, true);
         });
-        assert_eq!(given.arguments(), ["--temperature=-0.5", "--seed=7", "--speculate"]);
+        assert_eq!(given.arguments(), ["--temperature=-0.5", "--seed=7", "--speculate", "--ema"]);
     }
 }

@@ -52,6 +52,8 @@ pub struct ExportOptions {
     pub shard_bytes: u64,
     /// A folder whose tokenizer and other fields of config.json are taken over.
     pub like: Option<PathBuf>,
+    /// The moving averages of the weights instead of the weights.
+    pub ema: bool,
 }
 
 /// A checkpoint that holds a model of ours.
@@ -89,7 +91,7 @@ impl Export {
         model: ModelConfig,
         options: ExportOptions,
     ) -> Result<Self, BridgeError> {
-        let held = held(folder, &checkpoint, &model)?;
+        let held = held(folder, &checkpoint, &model, checkpoint.weights(options.ema)?)?;
         let kept = match &options.like {
             Some(like) => Some(source::text(&like.join(CONFIG), CONFIG_LIMIT)?),
             None => checkpoint.state().origin.as_ref().map(|origin| origin.config.clone()),

@@ -24,13 +24,19 @@ pub(super) struct Held {
 /// # Errors
 /// Everything that is missing or has another shape.
 pub fn holds(folder: &Path, checkpoint: &Checkpoint, model: &ModelConfig) -> Result<(), BridgeError> {
-    let (_, problems) = look_up(checkpoint, model);
+    let (_, problems) = look_up(checkpoint, model, RecordKind::Weight);
     if problems.is_empty() { Ok(()) } else { Err(BridgeError::Tensors { folder: folder.to_owned(), problems }) }
 }
 
-/// All that the model has, in its order, and nothing else; or everything that is wrong. Moments are passed over.
-pub(super) fn held(folder: &Path, checkpoint: &Checkpoint, model: &ModelConfig) -> Result<Vec<Held>, BridgeError> {
-    let (all, mut problems) = look_up(checkpoint, model);
+/// All that the model has, in its order, and nothing else; or everything that is wrong. Moments are passed over. `weights`
+/// says what of a parameter is meant.
+pub(super) fn held(
+    folder: &Path,
+    checkpoint: &Checkpoint,
+    model: &ModelConfig,
+    weights: RecordKind,
+) -> Result<Vec<Held>, BridgeError> {
+    let (all, mut problems) = look_up(checkpoint, model, weights);
     let known: HashSet<&str> = all.iter().map(|held| held.record.name.as_str()).collect();
     let stranger = |record: &&Record| {
         matches!(record.kind, RecordKind::Weight | RecordKind::Bias) && !known.contains(record.name.as_str())
@@ -43,7 +49,7 @@ pub(super) fn held(folder: &Path, checkpoint: &Checkpoint, model: &ModelConfig) 
 }
 
 /// What there is of a model, and what is wrong with the rest.
-fn look_up(checkpoint: &Checkpoint, model: &ModelConfig) -> (Vec<Held>, Vec<TensorProblem>) {
+fn look_up(checkpoint: &Checkpoint, model: &ModelConfig, weights: RecordKind) -> (Vec<Held>, Vec<TensorProblem>) {
     let mut problems = Vec::new();
     let mut all = Vec::new();
     let find = |name: &str, kind| {
@@ -52,6 +58,7 @@ fn look_up(checkpoint: &Checkpoint, model: &ModelConfig) -> (Vec<Held>, Vec<Tens
         found.ok().map(|i| records[i].clone())
     };
     for (name, kind, shape) in logical(model) {
+        let kind = if kind == RecordKind::Weight { weights } else { kind };
         let Some(record) = find(&name, kind) else {
             problems.push(TensorProblem::Missing { name, shape });
             continue;
@@ -60,7 +67,7 @@ fn look_up(checkpoint: &Checkpoint, model: &ModelConfig) -> (Vec<Held>, Vec<Tens
             problems.push(TensorProblem::Shape { name, found: record.shape, expected: shape });
             continue;
         }
-        let scales = find(&name, RecordKind::Scale);
+        let scales = find(&name, RecordKind::Scale).filter(|_| kind == RecordKind::Weight);
         let fits = |scales: &Record| scales.shape == scales_shape(&shape) && scales.dtype == Dtype::F32;
         if let Some(scales) = scales.as_ref().filter(|scales| !fits(scales)) {
             let (found, expected) = (scales.shape.clone(), scales_shape(&shape));

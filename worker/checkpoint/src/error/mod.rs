@@ -142,6 +142,12 @@ pub enum CheckpointError {
         /// Other kinds that it has of that name.
         there: Vec<String>,
     },
+    /// The run kept no moving averages.
+    #[error("{} has no moving averages of its weights: its job does not say train[].ema: true", path.display())]
+    NoAverages {
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// A tensor has another shape than whoever reads it.
     #[error("{}: {record} has shape {found:?}, {expected:?} is wanted", path.display())]
     Shape {

@@ -179,7 +179,7 @@ pub(crate) fn import(from: &Path, to: &Path) -> Result<Report, BridgeError> {
 }
 
 pub(crate) fn options(weights: ExportType) -> ExportOptions {
-    ExportOptions { weights, shard_bytes: 1 << 30, like: None }
+    ExportOptions { weights, shard_bytes: 1 << 30, like: None, ema: false }
 }
 
 pub(crate) fn export(from: &Path, to: &Path, options: ExportOptions) -> Result<Report, BridgeError> {

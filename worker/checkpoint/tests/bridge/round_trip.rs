@@ -4,8 +4,8 @@ use std::fs;
 use std::ops::ControlFlow::Continue;
 
 use ds_arch::hugging_face::read;
-use ds_checkpoint::bridge::{ExportType, Import};
-use ds_checkpoint::{Checkpoint, Dtype, RecordKind};
+use ds_checkpoint::bridge::{Export, ExportOptions, ExportType, Import, Limits};
+use ds_checkpoint::{Checkpoint, Draft, Dtype, RecordKind, Shard, TrainState};
 
 use crate::folder::{Place, config, export, import, load, model, options, save, tensors};
 
@@ -101,4 +101,51 @@ fn rotary_frequencies_of_older_files_are_left_out() {
     import(&place.at("hf"), &place.at("ckpt")).unwrap();
     export(&place.at("ckpt"), &place.at("again"), options(ExportType::Stored)).unwrap();
     assert!(load(&place.at("again")).0 == there);
+}
+
+#[test]
+fn averages_go_out_in_place_of_weights_where_there_are_some() {
+    let (place, model) = (Place::new(), model());
+    let draft = Draft::create(&place.at("ckpt"), 3).unwrap();
+    let folder = draft.folder();
+    let mut kept = Vec::new();
+    for parameter in ds_arch::parameters(&model) {
+        let shape: Vec<u64> = parameter.shape.iter().map(|&size| u64::from(size)).collect();
+        let n = shape.iter().product::<u64>() as usize;
+        kept.push((parameter.name.clone(), RecordKind::Weight, shape.clone(), vec![1_u8; 4 * n]));
+        kept.push((parameter.name, RecordKind::Ema, shape, vec![2_u8; 4 * n]));
+    }
+    for layer in model.moe_layers() {
+        let n = model.moe.n_experts;
+        kept.push((ds_arch::gate_bias_name(layer), RecordKind::Bias, vec![n.into()], vec![3_u8; 4 * n as usize]));
+    }
+    let ranges: Vec<Vec<_>> = kept.iter().map(|(_, _, shape, _)| shape.iter().map(|&size| 0..size).collect()).collect();
+    let shards: Vec<Shard<'_>> = kept
+        .iter()
+        .zip(&ranges)
+        .map(|((name, kind, shape, bytes), range)| Shard { name, kind: *kind, dtype: Dtype::F32, shape, range, bytes })
+        .collect();
+    let part = draft.write(0, &shards).unwrap();
+    draft.commit(vec![part], &TrainState { step: 3, ..TrainState::default() }).unwrap();
+
+    let go_out = |ema, to: &str| {
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let options = ExportOptions { ema, ..options(ExportType::Stored) };
+        let export = Export::open(&folder, checkpoint, model.clone(), options).unwrap();
+        export.run(&place.at(to), Limits::default(), &mut |_| Continue(())).unwrap();
+        load(&place.at(to)).0
+    };
+    for (name, tensor) in go_out(true, "averages") {
+        let byte = if name.ends_with("e_score_correction_bias") { 3 } else { 2 };
+        assert!(tensor.bytes.iter().all(|&b| b == byte), "{name}");
+    }
+    assert!(go_out(false, "weights").iter().any(|(_, tensor)| tensor.bytes[0] == 1));
+
+    // A run without averages says so.
+    save(&place.at("hf"), &config(&model, "F32"), &tensors(&model, "F32", true), 1);
+    import(&place.at("hf"), &place.at("plain")).unwrap();
+    let told =
+        export(&place.at("plain"), &place.at("none"), ExportOptions { ema: true, ..options(ExportType::Stored) });
+    assert!(told.unwrap_err().to_string().contains("no moving averages"));
+    assert!(!place.at("none").exists());
 }

@@ -120,6 +120,7 @@ impl GenerateArgs {
         warn(&plan, &prompts, max_tokens);
         let request = Request {
             checkpoint: &checkpoint,
+            ema: self.given.ema,
             plan: &plan,
             prompts: &prompts,
             max_tokens,

@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Largest file of weights
     #[arg(long, value_name = "SIZE", default_value = "4G")]
     shard_size: Size,
+    /// The moving averages of the weights (train[].ema) instead of the weights
+    #[arg(long)]
+    ema: bool,
     #[command(flatten)]
     crossing: CrossingArgs,
     #[command(flatten)]
@@ -64,7 +67,7 @@ impl Args {
             WeightsArg::Bf16 => ExportType::Bf16,
             WeightsArg::F16 => ExportType::F16,
         };
-        let options = ExportOptions { weights, shard_bytes: self.shard_size.0, like: self.like };
+        let options = ExportOptions { weights, shard_bytes: self.shard_size.0, like: self.like, ema: self.ema };
         let export = Export::open(&path, checkpoint, model, options)?;
         let (limits, to) = (self.crossing.limits(), self.to);
         let crossed = cross("exporting", limits, move |progress| export.run(&to, limits, progress))?;

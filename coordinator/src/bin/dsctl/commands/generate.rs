@@ -35,6 +35,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let (path, checkpoint) = self.target.newest()?;
         let state = checkpoint.state();
+        checkpoint.weights(self.given.ema)?;
         let imported = state.origin.as_ref().map(|origin| (origin.config.as_str(), origin.mtp_depth));
         let job = job_of(&state.spec_yaml, imported)?;
         let of_file = self.prompts_file.as_deref().map(read_text).transpose()?.unwrap_or_default();
