@@ -273,15 +273,22 @@ fn errors(spoiler: usize, spoil: impl Fn(&dyn SummingExchange, &Visits, &Tensor)
     let case = Case::drawn(3, (2, 2, 2, 2), 8);
     let found = case.run_any(true, Formats::COMPUTE, drop, |rank, booked| {
         let exchange = booked.summing().unwrap();
-        let visits = route(&case, rank, exchange);
-        let came = exchange.dispatch(&visits, &case.tokens(rank)).unwrap()().unwrap();
+        let arrived = exchange.route(&case.experts(rank), &case.weights(rank)).and_then(|visits| {
+            let came = exchange.dispatch(&visits, &case.tokens(rank))?()?;
+            Ok((visits, came))
+        });
         if rank == spoiler {
+            let (visits, came) = arrived.unwrap();
             spoil(exchange, &visits, &came);
             return None;
         }
-        let back = exchange.combine(&visits, &came).and_then(|arrival| arrival());
-        // Who needs nothing of the spoiler learns of it with what follows.
-        Some(back.and_then(|_| exchange.return_weights(&visits, &came)).unwrap_err().to_string())
+        // A failure may overtake what was sent before it, and who needs nothing of the spoiler learns of it with what
+        // follows.
+        let error = arrived.and_then(|(visits, came)| {
+            exchange.combine(&visits, &came)?()?;
+            exchange.return_weights(&visits, &came).map(|_| ())
+        });
+        Some(error.unwrap_err().to_string())
     });
     found.into_iter().flatten().collect()
 }
