@@ -142,6 +142,23 @@ struct Experts {
   }
   at::Tensor up(const at::Tensor& all, size_t i) const { return all.narrow(0, 2 * i, 2).flatten(0, 1); }
   at::Tensor last(const at::Tensor& all, size_t i) const { return all.select(0, i); }
+
+  // Of an expert's filled rows.
+  struct Back {
+    at::Tensor dy, dboth, act;
+  };
+  // The way back to the two halves of an expert, and what its last product was of.
+  Back back(const at::Tensor& dy, const at::Tensor& both, size_t i) const {
+    auto halves = rows(both, i);
+    Back out{filled_rows(dy, i), empty(i, halves.size(1)), empty(i, inner())};
+    auto dact = at::empty({filled(i), inner()}, dy.options());
+    product(dact, out.dy, last(down, i), widen);
+    auto run = loops_of(dy).swiglu_back;
+    in_blocks(halves.size(0), [&](int64_t first, int64_t last) {
+      run(halves.const_data_ptr(), dact.const_data_ptr(), out.dboth.data_ptr(), out.act.data_ptr(), first, last, inner());
+    });
+    return out;
+  }
 };
 }  // namespace
 
@@ -208,21 +225,49 @@ int ds_experts_back(at::Tensor* dy, at::Tensor* x, at::Tensor* both, at::Tensor*
     at::AutoDispatchBelowADInplaceOrView without_autograd;
     Experts experts(*gate_up, *down, counts, n, widen != 0);
     auto out = at::empty_like(*x);
-    auto swiglu_back = loops_of(*x).swiglu_back;
     share_out(experts.counts, [&](size_t i) {
-      auto mine = experts.rows(*both, i), dmine = experts.filled_rows(*dy, i);
-      auto dact = at::empty({dmine.size(0), experts.inner()}, x->options());
-      product(dact, dmine, experts.last(*down, i), experts.widen);
-      auto act = experts.empty(i, experts.inner()), dboth = experts.empty(i, mine.size(1));
-      in_blocks(mine.size(0), [&](int64_t first, int64_t last) {
-        swiglu_back(mine.const_data_ptr(), dact.const_data_ptr(), dboth.data_ptr(), act.data_ptr(), first, last,
-                    experts.inner());
-      });
-      add_product(experts.last(*ddown, i), dmine, act, experts.widen);
-      experts.product_into(out, i, dboth, experts.up(*gate_up, i));
-      add_product(experts.up(*dgate_up, i), dboth, experts.filled_rows(*x, i), experts.widen);
+      auto back = experts.back(*dy, *both, i);
+      add_product(experts.last(*ddown, i), back.dy, back.act, experts.widen);
+      experts.product_into(out, i, back.dboth, experts.up(*gate_up, i));
+      add_product(experts.up(*dgate_up, i), back.dboth, experts.filled_rows(*x, i), experts.widen);
     });
     *dx = new at::Tensor(out);
+  });
+}
+
+// dx, and what the weights' gradients are made of: dboth [r, 2n] and act [r, n].
+int ds_experts_back_input(at::Tensor* dy, at::Tensor* both, at::Tensor* gate_up, at::Tensor* down,
+                          const int64_t* counts, size_t n, int widen, at::Tensor** dx, at::Tensor** dboth,
+                          at::Tensor** act, char* error) {
+  return guarded(error, [&] {
+    at::AutoDispatchBelowADInplaceOrView without_autograd;
+    Experts experts(*gate_up, *down, counts, n, widen != 0);
+    auto out = at::empty_like(*dy), halves = at::empty_like(*both);
+    auto acts = at::empty({dy->size(0), experts.inner()}, dy->options());
+    share_out(experts.counts, [&](size_t i) {
+      auto back = experts.back(*dy, *both, i);
+      experts.product_into(out, i, back.dboth, experts.up(*gate_up, i));
+      experts.rows(halves, i).copy_(experts.head(back.dboth, i));
+      experts.rows(acts, i).copy_(experts.head(back.act, i));
+    });
+    *dx = new at::Tensor(out);
+    *dboth = new at::Tensor(halves);
+    *act = new at::Tensor(acts);
+  });
+}
+
+// The rest of ds_experts_back.
+int ds_experts_back_weight(at::Tensor* dy, at::Tensor* x, at::Tensor* dboth, at::Tensor* act, at::Tensor* gate_up,
+                           at::Tensor* down, const int64_t* counts, size_t n, int widen, at::Tensor* dgate_up,
+                           at::Tensor* ddown, char* error) {
+  return guarded(error, [&] {
+    at::AutoDispatchBelowADInplaceOrView without_autograd;
+    Experts experts(*gate_up, *down, counts, n, widen != 0);
+    share_out(experts.counts, [&](size_t i) {
+      auto filled = [&](at::Tensor* all) { return experts.filled_rows(*all, i); };
+      add_product(experts.last(*ddown, i), filled(dy), filled(act), experts.widen);
+      add_product(experts.up(*dgate_up, i), filled(dboth), filled(x), experts.widen);
+    });
   });
 }
 

@@ -98,6 +98,33 @@ unsafe extern "C" {
         dx: *mut Handle,
         error: *mut c_char,
     ) -> c_int;
+    pub(crate) fn ds_experts_back_input(
+        dy: Handle,
+        both: Handle,
+        gate_up: Handle,
+        down: Handle,
+        counts: *const i64,
+        n: usize,
+        widen: c_int,
+        dx: *mut Handle,
+        dboth: *mut Handle,
+        act: *mut Handle,
+        error: *mut c_char,
+    ) -> c_int;
+    pub(crate) fn ds_experts_back_weight(
+        dy: Handle,
+        x: Handle,
+        dboth: Handle,
+        act: Handle,
+        gate_up: Handle,
+        down: Handle,
+        counts: *const i64,
+        n: usize,
+        widen: c_int,
+        dgate_up: Handle,
+        ddown: Handle,
+        error: *mut c_char,
+    ) -> c_int;
     pub(crate) fn ds_combine(
         h: Handle,
         back: Handle,

@@ -1,8 +1,8 @@
 //! Products in eight-bit floats.
 
+use ds_kernels::Which;
 use ds_kernels::fp8::{
-    Quantised, ScaleRule, Scaling, Which, audited, linear, product, product_by_blocks, product_counts, quantise,
-    step_by_step,
+    Quantised, ScaleRule, Scaling, audited, linear, product, product_by_blocks, product_counts, quantise, step_by_step,
 };
 use tch::{Device, Kind, Tensor};
 

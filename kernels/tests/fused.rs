@@ -1,8 +1,6 @@
 //! Fused operations against the same, step by step, in LibTorch: values and all gradients.
 
-use ds_kernels::fused::{
-    Experts, combine, experts, experts_backward, feed_forward, grouped_experts, rms_norm, widened_linear,
-};
+use ds_kernels::fused::{Experts, combine, experts, experts_backward, feed_forward, grouped_experts, linear, rms_norm};
 use ds_kernels::{TorchError, backward};
 use tch::{Device, Kind, Tensor};
 
@@ -148,10 +146,11 @@ fn rows_come_back_to_their_tokens() {
 }
 
 #[test]
-fn a_widened_product_is_rounded_once() {
-    let leaves = [leaf(&[40, 64], Kind::BFloat16), leaf(&[24, 64], Kind::BFloat16)];
-    let fused = |l: &[Tensor]| widened_linear(&l[0], &l[1]);
-    alike("linear", (Kind::BFloat16, 4e-3), &leaves, fused, |l| l[0].matmul(&l[1].tr()));
+fn a_linear_layer_is_a_product() {
+    for format in FORMATS {
+        let leaves = [leaf(&[40, 64], format.0), leaf(&[24, 64], format.0)];
+        alike("linear", format, &leaves, |l| linear(&l[0], &l[1]), |l| l[0].matmul(&l[1].tr()));
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use ds_checkpoint::RecordKind;
-use ds_kernels::fp8::{ProductCounts, product_counts};
+use ds_kernels::ProductCounts;
+use ds_kernels::fp8::product_counts;
 use ds_plan::JobPlan;
-use ds_plan::spec::read;
+use ds_plan::spec::{ScheduleKind, read};
 use ds_tests::job::Job;
 use ds_tests::launch::{newest_tensors, steps, summary};
 use ds_tests::programs::{dsctl, run};
@@ -84,7 +85,10 @@ fn only_the_one_in_eight_bits_multiplies_codes_and_all_of_them_learn() {
 fn every_schedule_with_a_job_trains_as_1f1b_does() {
     let folder = tempfile::tempdir().expect("a folder");
     let sets = shortened(folder.path(), 3);
-    let sets: Vec<String> = sets.iter().flat_map(|(key, value)| ["--set".into(), format!("{key}={value}")]).collect();
+    let mut sets: Vec<String> =
+        sets.iter().flat_map(|(key, value)| ["--set".into(), format!("{key}={value}")]).collect();
+    // Four microbatches, since some schedules need twice as many as there are ranks in a pipeline.
+    sets.extend(["--set".into(), "train.0.microbatch=1".into()]);
     let launched = |name: &str, job: &Path, more: &[&str]| {
         let home = folder.path().join(name);
         let (code, _, stderr) = run(dsctl(&home).arg("launch").arg(job).args(&sets).args(more));
@@ -95,7 +99,11 @@ fn every_schedule_with_a_job_trains_as_1f1b_does() {
     let jobs = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/jobs")).expect("jobs");
     let mut jobs: Vec<PathBuf> = jobs.map(|entry| entry.expect("a job").path()).collect();
     jobs.retain(|job| job.file_name().is_some_and(|name| name.to_string_lossy().starts_with("schedule-")));
-    assert!(jobs.len() >= 3, "{jobs:?}");
+    let names: Vec<String> = jobs.iter().map(|job| job.file_stem().expect("a name").to_string_lossy().into()).collect();
+    for kind in ScheduleKind::ALL.iter().filter(|&&kind| kind != ScheduleKind::OneFOneB) {
+        let name = format!("schedule-{}", kind.to_string().replace('_', "-"));
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
     let plain = ["--set", "parallel.schedule=1f1b", "--set", "parallel.virtual_stages=1"];
     let expected = launched("1f1b", &jobs[0], &plain);
     for job in jobs {

@@ -98,6 +98,28 @@ fn several_stages_a_rank_equal_one_rank() {
 }
 
 #[test]
+fn split_backward_equals_one_rank() {
+    for (schedule, n_virtual, grid) in [
+        ("zb_h1", 1, (2, 2, 2)),
+        ("zb_h1", 1, (4, 1, 1)),
+        ("interleaved_zb", 2, (2, 1, 1)),
+        ("zb_v", 1, (2, 1, 1)),
+        ("zb_v", 1, (1, 2, 2)),
+        ("dualpipe_v", 1, (2, 1, 1)),
+        ("dualpipe_v", 1, (2, 2, 2)),
+    ] {
+        schedule_equals_one_rank(schedule, n_virtual, grid);
+    }
+}
+
+#[test]
+fn stages_that_two_ranks_hold_equal_one_rank() {
+    for grid in [(2, 1, 1), (2, 2, 2), (4, 1, 1)] {
+        schedule_equals_one_rank("dualpipe", 1, grid);
+    }
+}
+
+#[test]
 fn both_backends_give_the_same_bits() {
     let grid = (2, 2, 2);
     assert_eq!(twenty_steps(grid, Backend::Threads), twenty_steps(grid, Backend::Tcp));

@@ -3,12 +3,21 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ds_arch::hugging_face::is_quantised;
-use ds_kernels::fp8::{Which, audited, product_counts};
+use ds_kernels::Which;
+use ds_kernels::fp8::{audited, product_counts};
 use ds_tests::job::Job;
 use ds_tests::products::{SUMS, golden_errors, matrix, matrix_of};
 use ds_tests::ranks::{Backend, Trained, on_threads, plan, train, trainer};
+
+/// Products are counted for the whole process, so tests take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn job(folder: &std::path::Path, compute: &str, moments: &str) -> Job {
     Job::tiny(folder).with("precision.compute", compute).with("precision.moments", moments).grid(1, 2, 2)
@@ -21,6 +30,7 @@ fn run(compute: &str, moments: &str, n_steps: u64) -> Trained {
 
 #[test]
 fn eight_bits_learn_like_sixteen_and_all_three_products_run_on_codes() {
+    let _turn = turn();
     let sixteen = run("bf16", "f32", 20);
     let before = product_counts();
     let eight = run("fp8", "bf16", 20);
@@ -41,6 +51,7 @@ fn eight_bits_learn_like_sixteen_and_all_three_products_run_on_codes() {
 
 #[test]
 fn moments_of_sixteen_bits_go_on_from_a_checkpoint_bit_for_bit() {
+    let _turn = turn();
     let whole = run("fp8", "bf16", 8);
     let folder = tempfile::tempdir().expect("a folder");
     let job = job(folder.path(), "fp8", "bf16");
@@ -52,6 +63,7 @@ fn moments_of_sixteen_bits_go_on_from_a_checkpoint_bit_for_bit() {
 
 #[test]
 fn every_quantised_matrix_multiplies_its_three_times_near_fp64() {
+    let _turn = turn();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/fp8_blockwise");
     let [golden_error, _] = golden_errors(&golden).expect("golden products");
     let folder = tempfile::tempdir().expect("a folder");

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::spec::{JobSpec, PlacementPolicy, Recompute, ScheduleKind};
+use crate::spec::{JobSpec, PlacementPolicy, Recompute};
 
 /// One value that is planned only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,15 +14,6 @@ pub struct PlannedOnly {
     pub asked: String,
     /// What workers do.
     pub runs: String,
-}
-
-/// The schedules that workers run: those that do not split backward.
-const RUN: &[ScheduleKind] =
-    &[ScheduleKind::OneFOneB, ScheduleKind::GPipe, ScheduleKind::Interleaved, ScheduleKind::LoopedBfs];
-
-fn words(kinds: &[ScheduleKind]) -> String {
-    let words: Vec<String> = kinds.iter().map(ScheduleKind::to_string).collect();
-    words.join(", ")
 }
 
 impl fmt::Display for PlannedOnly {
@@ -54,7 +45,6 @@ pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
     let rows = [
         one(parallel.tensor > 1, "parallel.tensor", &parallel.tensor, "1"),
         one(parallel.context > 1, "parallel.context", &parallel.context, "1"),
-        one(!RUN.contains(&parallel.schedule), "parallel.schedule", &parallel.schedule, &words(RUN)),
         one(parallel.zero > 0, "parallel.zero", &parallel.zero, "0"),
         one(parallel.recompute == Recompute::Full, "parallel.recompute", &parallel.recompute, "none and norms"),
         one(spec.balance.placement != PlacementPolicy::Fixed, "balance.placement", &"eplb", "fixed"),
@@ -84,10 +74,6 @@ mod tests {
     fn what_is_planned_only_is_named_with_what_workers_run() {
         refused(|job| job.parallel.tensor = 2, "parallel.tensor 2 is planned, but workers run 1 only");
         refused(|job| job.parallel.context = 2, "parallel.context 2 is planned, but workers run 1 only");
-        refused(
-            |job| job.parallel.schedule = ScheduleKind::DualPipe,
-            "parallel.schedule dualpipe is planned, but workers run 1f1b, gpipe, interleaved, looped_bfs only",
-        );
         refused(|job| job.parallel.zero = 1, "parallel.zero 1 is planned, but workers run 0 only");
         refused(
             |job| job.parallel.recompute = Recompute::Full,
@@ -104,9 +90,9 @@ mod tests {
     #[test]
     fn everything_is_named_at_once() {
         refused(
-            |job| (job.parallel.tensor, job.parallel.schedule) = (2, ScheduleKind::ZbH1),
+            |job| (job.parallel.tensor, job.parallel.recompute) = (2, Recompute::Full),
             "parallel.tensor 2 is planned, but workers run 1 only; \
-             parallel.schedule zb_h1 is planned, but workers run 1f1b, gpipe, interleaved, looped_bfs only",
+             parallel.recompute full is planned, but workers run none and norms only",
         );
     }
 }

@@ -125,13 +125,10 @@ async fn words_of_an_older_attempt_are_not_heard() {
 #[tokio::test]
 async fn a_job_that_workers_cannot_execute_yet_is_not_taken() {
     let world = World::start().await;
-    let spec_yaml = world.yaml(2, 3).replace("pipeline: 2", "pipeline: 2, schedule: dualpipe");
+    let spec_yaml = world.yaml(2, 3).replace("pipeline: 2", "pipeline: 2, recompute: full");
     let refusal = world.jobs().await.submit(v1::SubmitRequest { spec_yaml, priority: None }).await.unwrap_err();
     assert_eq!(refusal.code(), Code::InvalidArgument);
-    assert_eq!(
-        refusal.message(),
-        "parallel.schedule dualpipe is planned, but workers run 1f1b, gpipe, interleaved, looped_bfs only"
-    );
+    assert_eq!(refusal.message(), "parallel.recompute full is planned, but workers run none and norms only");
     assert!(world.jobs().await.list(v1::ListRequest {}).await.unwrap().into_inner().jobs.is_empty());
 }
 

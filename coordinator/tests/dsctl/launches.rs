@@ -27,17 +27,11 @@ fn missing_data_is_named_with_its_key() {
 fn a_job_that_is_planned_only_is_planned_and_launched_by_nobody() {
     let place = Place::new();
     place.fake_worker("exit 0");
-    let sets = ["--set", "parallel.schedule=zb_h1"];
+    let sets = ["--set", "parallel.recompute=full"];
     assert_eq!(place.dsctl(&[&["plan", "job.yaml"][..], &sets].concat()).code, Some(0));
     assert_eq!(place.dsctl(&[&["check", "job.yaml"][..], &sets].concat()).code, Some(0));
     let said = place.dsctl(&[&["launch", "job.yaml"][..], &sets].concat());
-    said.ended(
-        64,
-        &[
-            "parallel.schedule zb_h1 is planned, but workers run 1f1b, gpipe, interleaved, looped_bfs only",
-            "hint: dsctl plan",
-        ],
-    );
+    said.ended(64, &["parallel.recompute full is planned, but workers run none and norms only", "hint: dsctl plan"]);
     assert!(!place.home().join("state.sqlite").exists(), "nothing was started");
 }
 

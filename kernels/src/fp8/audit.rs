@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use tch::{Kind, Tensor};
 
-use super::counters::Which;
 use super::quantise::Quantised;
+use crate::counters::Which;
 
 /// One product beside FP64.
 #[derive(Clone, Copy, Debug, PartialEq)]

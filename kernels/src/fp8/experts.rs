@@ -3,12 +3,12 @@
 use tch::{Device, Kind, Tensor};
 
 use super::audit;
-use super::counters::{Which, count_many};
 use super::quantise::{ALONG, LEAST, LEAST_GRADIENT, Quantised, ScaleRule, Scaling, quantise, quantise_gradient};
 use crate::TorchError;
+use crate::counters::{OF_CODES, Which};
 use crate::cuda::{self, Spans, grouped_rows, grouped_weights, upright_in_spans};
 
-/// What [`experts`] keeps for [`experts_backward`].
+/// What [`experts`] keeps for its backward.
 #[derive(Debug)]
 pub struct KeptExperts {
     x: Quantised,
@@ -17,6 +17,7 @@ pub struct KeptExperts {
     gate_up: Quantised,
     down: Quantised,
     spans: Spans,
+    n_experts: i64,
     n_busy: u64,
     rule: ScaleRule,
 }
@@ -45,36 +46,49 @@ pub fn experts(
     let spans = Spans::new(counts, x)?;
     let n_busy = counts.iter().filter(|&&count| count > 0).count() as u64;
     let [gate_up, down] = [gate_up, down].map(|w| quantise(&w.detach().flatten(0, 1), Scaling::Blocks, rule));
-    count_many(Which::Forward, 2 * n_busy);
+    OF_CODES.add(Which::Forward, 2 * n_busy);
     let x = tiles(x, rule)?;
     let both = grouped_rows(&x, &gate_up, &spans)?;
     let act = tiles(&cuda::swiglu(&both)?, rule)?;
     let y = grouped_rows(&act, &down, &spans)?;
-    Ok((y, KeptExperts { x, both, act, gate_up, down, spans, n_busy, rule }))
+    let n_experts = counts.len() as i64;
+    Ok((y, KeptExperts { x, both, act, gate_up, down, spans, n_experts, n_busy, rule }))
 }
 
-/// The gradient of `x`, given that of what [`experts`] gave. The weights' gradients are added to `sums`, gate and up
-/// projections first, which have the weights' shapes and are FP32; or they are written there, where these are `stale`.
+/// The gradients of `x` and of the two halves, `[r, 2n]`, given that of what [`experts`] gave.
 ///
 /// # Errors
 /// Likewise.
-pub fn experts_backward(dy: &Tensor, kept: &KeptExperts, sums: [(&Tensor, bool); 2]) -> Result<Tensor, TorchError> {
-    let KeptExperts { x, both, act, gate_up, down, spans, n_busy, rule } = kept;
-    let e = sums[1].0.size()[0];
-    count_many(Which::InputGradient, 2 * n_busy);
-    count_many(Which::WeightGradient, 2 * n_busy);
-    let dact = grouped_rows(&gradient_tiles(dy, *rule)?, &turned(down, e)?, spans)?;
+pub fn experts_backward_inputs(dy: &Tensor, kept: &KeptExperts) -> Result<(Tensor, Tensor), TorchError> {
+    let KeptExperts { both, gate_up, down, spans, n_experts: e, n_busy, rule, .. } = kept;
+    OF_CODES.add(Which::InputGradient, 2 * n_busy);
+    let dact = grouped_rows(&gradient_tiles(dy, *rule)?, &turned(down, *e)?, spans)?;
     let (dboth, _) = cuda::swiglu_backward(both, &dact)?;
-    let dx = grouped_rows(&gradient_tiles(&dboth, *rule)?, &turned(gate_up, e)?, spans)?;
+    let dx = grouped_rows(&gradient_tiles(&dboth, *rule)?, &turned(gate_up, *e)?, spans)?;
+    Ok((dx, dboth))
+}
+
+/// The weights' gradients, of the gradients of outputs and of the two halves, are added to `sums`, gate and up projections
+/// first, which have the weights' shapes and are FP32; or they are written there, where these are stale.
+///
+/// # Errors
+/// Likewise.
+pub fn experts_backward_weights(
+    dy: &Tensor,
+    dboth: &Tensor,
+    kept: &KeptExperts,
+    sums: [(&Tensor, bool); 2],
+) -> Result<(), TorchError> {
+    let KeptExperts { x, act, spans, n_experts: e, n_busy, rule, .. } = kept;
+    OF_CODES.add(Which::WeightGradient, 2 * n_busy);
     let of_weight = |g: &Tensor, input: &Quantised, (sum, is_stale): (&Tensor, bool)| {
         let g = upright_in_spans(g, &spans.tiles, *rule, LEAST_GRADIENT)?;
         let input = upright_in_spans(&input.dequantise(), &spans.tiles, *rule, LEAST)?;
         let (m, n) = (g.codes.size()[1], input.codes.size()[1]);
-        grouped_weights(&g, &input, spans, &sum.f_view([e, m, n])?, is_stale)
+        grouped_weights(&g, &input, spans, &sum.f_view([*e, m, n])?, is_stale)
     };
-    of_weight(&dboth, x, sums[0])?;
-    of_weight(dy, act, sums[1])?;
-    Ok(dx)
+    of_weight(dboth, x, sums[0])?;
+    of_weight(dy, act, sums[1])
 }
 
 fn tiles(x: &Tensor, rule: ScaleRule) -> Result<Quantised, TorchError> {
@@ -166,7 +180,8 @@ mod tests {
         let down = random(&[e, d, n], Kind::Float, device) * 0.1;
         let (y, kept) = experts(&x, &gate_up, &down, counts, ScaleRule::Exact).expect("experts");
         let sums = [gate_up.zeros_like(), down.zeros_like() + 7.0];
-        let dx = experts_backward(&dy, &kept, [(&sums[0], false), (&sums[1], true)]).expect("gradients");
+        let (dx, dboth) = experts_backward_inputs(&dy, &kept).expect("gradients");
+        experts_backward_weights(&dy, &dboth, &kept, [(&sums[0], false), (&sums[1], true)]).expect("gradients");
 
         let leaf = |t: &Tensor| t.detach().to_device(Device::Cpu).set_requires_grad(true);
         let (x_leaf, gate_leaf, down_leaf) = (leaf(&x), leaf(&gate_up), leaf(&down));

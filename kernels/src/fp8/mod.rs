@@ -5,7 +5,6 @@
 //! Shapes: m rows (tokens), k columns that a product sums over, n columns of the result.
 
 mod audit;
-mod counters;
 mod experts;
 mod linear;
 mod on_cpu;
@@ -14,9 +13,8 @@ mod product;
 mod quantise;
 
 pub use audit::{Audited, audited};
-pub use counters::{ProductCounts, Which, product_counts};
-pub use experts::{KeptExperts, experts, experts_backward, groups};
-pub use linear::linear;
+pub use experts::{KeptExperts, experts, experts_backward_inputs, experts_backward_weights, groups};
+pub use linear::{linear, product_counts};
 pub use on_hopper::prepare_products;
 pub use product::{product, product_by_blocks};
 pub use quantise::{ALONG, Quantised, ScaleRule, Scaling, quantise, quantise_gradient, step_by_step};

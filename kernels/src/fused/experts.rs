@@ -11,7 +11,8 @@ use tch::Tensor;
 
 use super::{made, widens};
 use crate::TorchError;
-use crate::ffi::{checked, ds_experts, ds_experts_back, handle};
+use crate::counters::{PLAIN, Which};
+use crate::ffi::{checked, ds_experts, ds_experts_back, ds_experts_back_input, ds_experts_back_weight, handle};
 
 /// Weights of e experts of width d and inner width n, and the rows that each has got.
 #[derive(Debug)]
@@ -42,6 +43,22 @@ impl Experts {
         Ok(Self { gate_up: dense(gate_up), down: dense(down), counts: counts.to_vec() })
     }
 
+    /// Products of one kind: each expert with rows has two weights.
+    fn count(&self, which: Which) {
+        PLAIN.add(which, 2 * self.counts.iter().filter(|&&count| count > 0).count() as u64);
+    }
+
+    /// Sums have the shapes of the weights.
+    fn check_sums(&self, sums: [&Tensor; 2]) -> Result<(), TorchError> {
+        for (sum, weight) in sums.into_iter().zip([&self.gate_up, &self.down]) {
+            if sum.size() != weight.size() || !sum.is_contiguous() {
+                let reason = format!("a gradient of {:?} for a weight of {:?}", sum.size(), weight.size());
+                return Err(TorchError::Refused { op: "experts backward", reason });
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self, rows: &Tensor) -> Result<(), TorchError> {
         let (n, d) = (self.counts.iter().sum::<i64>(), self.down.size()[1]);
         if rows.size() != [n, d] || rows.kind() != self.down.kind() {
@@ -64,6 +81,7 @@ impl Experts {
 /// When the shapes do not belong together or LibTorch refuses.
 pub fn experts(x: &Tensor, weights: &Experts) -> Result<(Tensor, Tensor), TorchError> {
     weights.check(x)?;
+    weights.count(Which::Forward);
     let x = x.contiguous();
     let (mut y, mut both) = (null_mut(), null_mut());
     // SAFETY: all tensors live, are dense and fit each other, as do the counts; the shim makes both results.
@@ -98,12 +116,9 @@ pub fn experts_backward(
 ) -> Result<Tensor, TorchError> {
     weights.check(dy)?;
     weights.check(x)?;
-    for (sum, weight) in sums.into_iter().zip([&weights.gate_up, &weights.down]) {
-        if sum.size() != weight.size() || !sum.is_contiguous() {
-            let reason = format!("a gradient of {:?} for a weight of {:?}", sum.size(), weight.size());
-            return Err(TorchError::Refused { op: "experts backward", reason });
-        }
-    }
+    weights.check_sums(sums)?;
+    weights.count(Which::InputGradient);
+    weights.count(Which::WeightGradient);
     let (dy, x) = (dy.contiguous(), x.contiguous());
     let mut dx = null_mut();
     // SAFETY: all tensors live, are dense and fit each other, as do the counts; the shim makes the result.
@@ -125,4 +140,79 @@ pub fn experts_backward(
     })?;
     let [dx] = made([dx])?;
     Ok(dx)
+}
+
+/// What [`experts_backward_inputs`] gives.
+#[derive(Debug)]
+pub struct ExpertsBack {
+    /// The gradient of x, `[r, d]`.
+    pub dx: Tensor,
+    /// That of the two halves, `[r, 2n]`.
+    pub dboth: Tensor,
+    /// What the last product was of, `[r, n]`.
+    pub act: Tensor,
+}
+
+/// The first part of [`experts_backward`]: no gradient of weights, but what they are made of.
+///
+/// # Errors
+/// Likewise.
+pub fn experts_backward_inputs(dy: &Tensor, both: &Tensor, weights: &Experts) -> Result<ExpertsBack, TorchError> {
+    weights.check(dy)?;
+    weights.count(Which::InputGradient);
+    let dy = dy.contiguous();
+    let (mut dx, mut dboth, mut act) = (null_mut(), null_mut(), null_mut());
+    // SAFETY: all tensors live, are dense and fit each other, as do the counts; the shim makes the results.
+    checked("experts backward", |error| unsafe {
+        ds_experts_back_input(
+            handle(&dy),
+            handle(both),
+            handle(&weights.gate_up),
+            handle(&weights.down),
+            weights.counts.as_ptr(),
+            weights.counts.len(),
+            widens(&dy).into(),
+            &mut dx,
+            &mut dboth,
+            &mut act,
+            error,
+        )
+    })?;
+    let [dx, dboth, act] = made([dx, dboth, act])?;
+    Ok(ExpertsBack { dx, dboth, act })
+}
+
+/// The other part: the weights' gradients are added to `sums`, as [`experts_backward`] adds them.
+///
+/// # Errors
+/// Likewise.
+pub fn experts_backward_weights(
+    dy: &Tensor,
+    x: &Tensor,
+    back: &ExpertsBack,
+    weights: &Experts,
+    sums: [&Tensor; 2],
+) -> Result<(), TorchError> {
+    weights.check(dy)?;
+    weights.check(x)?;
+    weights.check_sums(sums)?;
+    weights.count(Which::WeightGradient);
+    let (dy, x) = (dy.contiguous(), x.contiguous());
+    // SAFETY: all tensors live, are dense and fit each other, as do the counts.
+    checked("experts backward", |error| unsafe {
+        ds_experts_back_weight(
+            handle(&dy),
+            handle(&x),
+            handle(&back.dboth),
+            handle(&back.act),
+            handle(&weights.gate_up),
+            handle(&weights.down),
+            weights.counts.as_ptr(),
+            weights.counts.len(),
+            widens(&x).into(),
+            handle(sums[0]),
+            handle(sums[1]),
+            error,
+        )
+    })
 }

@@ -5,6 +5,7 @@ mod combine;
 mod experts;
 mod feed_forward;
 mod grouped;
+mod linear;
 mod permute;
 mod rms_norm;
 mod swiglu;
@@ -16,13 +17,14 @@ use crate::TorchError;
 use crate::ffi::{Handle, take};
 
 pub use combine::combine;
-pub use experts::{Experts, experts, experts_backward};
+pub use experts::{Experts, ExpertsBack, experts, experts_backward, experts_backward_inputs, experts_backward_weights};
 pub use feed_forward::feed_forward;
 pub use grouped::{grouped_experts, groups};
+pub use linear::{linear, product_counts};
 pub use permute::Permutation;
 pub use rms_norm::rms_norm;
 pub use swiglu::swiglu;
-pub use widen::{multiplies_bf16, widened_linear, widens};
+pub use widen::{multiplies_bf16, widens};
 
 /// Whether the fused operations know this tensor's device and format.
 fn is_known(x: &Tensor) -> bool {
@@ -30,7 +32,7 @@ fn is_known(x: &Tensor) -> bool {
 }
 
 /// Of gates and of sums: FP32 at least.
-fn wide(kind: Kind) -> Kind {
+pub(crate) fn wide(kind: Kind) -> Kind {
     if kind == Kind::Double { Kind::Double } else { Kind::Float }
 }
 

@@ -11,6 +11,12 @@ pub enum ModelError {
     /// Likewise, in tch's words.
     #[error(transparent)]
     Tch(#[from] tch::TchError),
+    /// Backward noted a weight that its phase does not have.
+    #[error("the gradient of a weight {shape:?}: no parameter of its phase has that weight in one piece")]
+    NoLeaf {
+        /// Of the weight.
+        shape: Vec<i64>,
+    },
     /// Experts on other ranks could not be reached.
     #[error("exchange with experts: {reason}")]
     Exchange {
@@ -26,7 +32,7 @@ impl ModelError {
     pub fn peer(&self) -> Option<u32> {
         match self {
             Self::Exchange { peer, .. } => *peer,
-            Self::Torch(_) | Self::Tch(_) => None,
+            Self::Torch(_) | Self::Tch(_) | Self::NoLeaf { .. } => None,
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod rope;
 mod stage;
 mod tape;
 mod watch;
+mod weight_work;
 
 pub use bias::{BiasStep, update_bias};
 pub use error::ModelError;
@@ -32,3 +33,4 @@ pub use parameters::{Gradients, Logical, StagePart, StoredParameter};
 pub use precision::{Precision, Products};
 pub use stage::{Cache, Decoded, Microbatch, Place, Saved, StageForward, StageInput, StageModel, Step, column};
 pub use watch::{Seen, Watch};
+pub use weight_work::WeightWork;

@@ -204,8 +204,17 @@ impl Moe {
         let (y, both) = fused::experts(x, &weights)?;
         let (x, places) = (x.shallow_clone(), [gate_up.gradient.0, down.gradient.0]);
         let back = move |g: Tensor, walk: &mut Walk<'_>| {
-            let sums = places.map(|place| walk.gradients.sum(place));
-            Ok(fused::experts_backward(&g, &x, &both, &weights, sums)?)
+            let Some(later) = &mut walk.put_off else {
+                let sums = places.map(|place| walk.gradients.sum(place));
+                return Ok(fused::experts_backward(&g, &x, &both, &weights, sums)?);
+            };
+            let back = fused::experts_backward_inputs(&g, &both, &weights)?;
+            let dx = back.dx.shallow_clone();
+            later.push(move |gradients| {
+                let sums = places.map(|place| gradients.sum(place));
+                Ok(fused::experts_backward_weights(&g, &x, &back, &weights, sums)?)
+            });
+            Ok(dx)
         };
         Ok(tape.written(*value, y, Box::new(back)))
     }
@@ -222,7 +231,12 @@ impl Moe {
         let (y, kept) = fp8::experts(x, &gate_up.tensor, &down.tensor, counts, rule)?;
         let places = [gate_up.gradient.0, down.gradient.0];
         let back = move |g: Tensor, walk: &mut Walk<'_>| {
-            Ok(fp8::experts_backward(&g, &kept, places.map(|place| walk.gradients.taken_over(place)))?)
+            let (dx, dboth) = fp8::experts_backward_inputs(&g, &kept)?;
+            walk.weights(move |gradients| {
+                let sums = places.map(|place| gradients.taken_over(place));
+                Ok(fp8::experts_backward_weights(&g, &dboth, &kept, sums)?)
+            })?;
+            Ok(dx)
         };
         Ok(tape.written(*value, y, Box::new(back)))
     }

@@ -190,7 +190,12 @@ impl Gradients {
         &self.tensors[index]
     }
 
-    /// Likewise, for whom writes it where it is stale, which is the second result.
+    /// Some of its elements in a row, in this shape.
+    pub(crate) fn elements(&self, index: usize, first: i64, shape: &[i64]) -> Tensor {
+        self.sum(index).view([-1]).narrow(0, first, shape.iter().product()).view(shape)
+    }
+
+    /// The gradient of one parameter, for whom writes it where it is stale, which is the second result.
     pub(crate) fn taken_over(&self, index: usize) -> (&Tensor, bool) {
         (&self.tensors[index], self.are_stale[index].replace(false))
     }

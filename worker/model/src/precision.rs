@@ -2,7 +2,7 @@
 
 use ds_arch::hugging_face::is_quantised;
 use ds_kernels::fp8::{self, ScaleRule};
-use ds_kernels::fused::{widened_linear, widens};
+use ds_kernels::fused;
 use tch::{Kind, Tensor};
 
 use crate::ModelError;
@@ -62,11 +62,8 @@ impl Products {
 
 /// x Wᵀ over the last dimension of `x`, in the format of activations.
 pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor, ModelError> {
-    if !widens(x) {
-        return Ok(x.f_matmul(&weight.tr())?);
-    }
     let (rows, shape) = rows(x, weight);
-    Ok(widened_linear(&rows, weight)?.view(shape.as_slice()))
+    Ok(fused::linear(&rows, weight)?.view(shape.as_slice()))
 }
 
 /// `x` as a matrix, and the shape of its product with a weight `[out, in]`.

@@ -7,10 +7,11 @@
 
 use std::collections::HashMap;
 
-use ds_kernels::{backward, refill, release};
+use ds_kernels::{PutOff, WeightGradient, backward, refill, release};
 use tch::{Tensor, no_grad};
 
 use crate::parameters::Gradients;
+use crate::weight_work::WeightWork;
 use crate::{ExpertExchange, ModelError};
 
 /// A tensor between phases.
@@ -24,11 +25,52 @@ pub(crate) struct Leaf {
     pub(crate) gradient: (usize, Option<(i64, i64)>),
 }
 
+impl Leaf {
+    /// The parameter that a dense part of this leaf is in, and its first element there.
+    fn element(&self, part: &Tensor) -> Option<(usize, i64)> {
+        let (bytes, size) = (part.data_ptr() as usize, part.kind().elt_size_in_bytes());
+        let first = bytes.checked_sub(self.tensor.data_ptr() as usize)? / size;
+        let (index, rows) = self.gradient;
+        let before = rows.map_or(0, |(first_row, n)| first_row * (self.tensor.numel() as i64 / n));
+        let is_inside = part.is_contiguous() && first + part.numel() <= self.tensor.numel();
+        is_inside.then_some((index, before + first as i64))
+    }
+}
+
 /// What a walk back has at hand beside a gradient.
 pub(crate) struct Walk<'a> {
     /// Of the stage's parameters, to be added to.
     pub(crate) gradients: &'a mut Gradients,
     pub(crate) exchange: &'a dyn ExpertExchange,
+    /// Where weights' gradients wait; they are made at once without it.
+    pub(crate) put_off: Option<&'a mut WeightWork>,
+}
+
+impl Walk<'_> {
+    /// Makes the gradients that a graph has noted, or has them wait.
+    fn noted(&mut self, notes: Vec<WeightGradient>, leaves: &[Leaf]) -> Result<(), ModelError> {
+        for note in notes {
+            let place = leaves.iter().find_map(|leaf| leaf.element(note.weight()));
+            let (index, first) = place.ok_or(ModelError::NoLeaf { shape: note.weight().size() })?;
+            self.weights(move |gradients| {
+                let shape = note.weight().size();
+                Ok(note.add_to(&gradients.elements(index, first, &shape))?)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Makes weights' gradients, or has them wait.
+    pub(crate) fn weights(
+        &mut self,
+        add: impl FnOnce(&mut Gradients) -> Result<(), ModelError> + 'static,
+    ) -> Result<(), ModelError> {
+        match &mut self.put_off {
+            Some(later) => later.push(add),
+            None => add(self.gradients)?,
+        }
+        Ok(())
+    }
 }
 
 /// The gradient of a phase's input, given that of its output.
@@ -59,6 +101,8 @@ pub(crate) struct Tape {
     makers: HashMap<Value, usize>,
     /// Phases from here on have not let go.
     n_let_go: usize,
+    /// Where graphs note weights' gradients.
+    notes: PutOff,
 }
 
 impl Tape {
@@ -86,7 +130,7 @@ impl Tape {
         phase: impl FnOnce(&[Tensor], &[Leaf]) -> Result<[Tensor; N], ModelError>,
     ) -> Result<[(Value, Tensor); N], ModelError> {
         let cut: Vec<Tensor> = inputs.iter().map(|(_, t)| self.leaf(t)).collect();
-        let outputs = phase(&cut, &leaves)?;
+        let outputs = self.notes.scope(|| phase(&cut, &leaves))?;
         let outputs = outputs.map(|output| (self.value(), output));
         if !self.forgets {
             let inputs = inputs.iter().map(|(value, _)| *value).zip(cut).collect();
@@ -137,15 +181,13 @@ impl Tape {
         (value, output)
     }
 
-    /// Walks back from the gradients `seeds`; parameters' gradients add up in `gradients`, that of `wanted` is returned.
+    /// Walks back from the gradients `seeds`; that of `wanted` is returned.
     pub(crate) fn backward(
         mut self,
         seeds: Vec<(Value, Tensor)>,
         wanted: Option<Value>,
-        gradients: &mut Gradients,
-        exchange: &dyn ExpertExchange,
+        mut walk: Walk<'_>,
     ) -> Result<Option<Tensor>, ModelError> {
-        let mut walk = Walk { gradients, exchange };
         let mut sums: Vec<Option<Tensor>> = (0..self.n_values).map(|_| None).collect();
         for (value, seed) in seeds {
             add(&mut sums, value, seed);
@@ -155,6 +197,7 @@ impl Tape {
             match self.phases.pop().expect("it is the last") {
                 Phase::Graph { inputs, leaves, outputs } => {
                     backward_graph(&inputs, &leaves, &outputs, &mut sums, walk.gradients)?;
+                    walk.noted(self.notes.take(), &leaves)?;
                 }
                 Phase::Again { .. } => unreachable!("it has run again"),
                 Phase::Written { input, output, reverse } => {
@@ -185,7 +228,7 @@ impl Tape {
             }
         };
         let cut: Vec<Tensor> = inputs.iter().map(|(_, t)| self.leaf(t)).collect();
-        let fresh = run(&cut, &leaves)?;
+        let fresh = self.notes.scope(|| run(&cut, &leaves))?;
         for ((_, output), fresh) in outputs.iter().zip(&fresh) {
             refill(output, &fresh.detach())?;
         }

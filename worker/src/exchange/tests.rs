@@ -285,7 +285,7 @@ fn errors(spoiler: usize, spoil: impl Fn(&dyn SummingExchange, &Visits, &Tensor)
         // A failure may overtake what was sent before it, and who needs nothing of the spoiler learns of it with what
         // follows.
         let error = arrived.and_then(|(visits, came)| {
-            exchange.combine(&visits, &came)?()?;
+            let _ = exchange.combine(&visits, &came)?()?;
             exchange.return_weights(&visits, &came).map(|_| ())
         });
         Some(error.unwrap_err().to_string())

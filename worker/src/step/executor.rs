@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use ds_model::{ExpertExchange, Gradients, LossWeights, Microbatch, Saved, StageInput, StageModel};
+use ds_model::{ExpertExchange, Gradients, LossWeights, Microbatch, Saved, StageInput, StageModel, WeightWork};
 use ds_plan::schedule::{self, Action, Pass, Peer, Piece, Placement, StageId, transfers};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 use super::ledger::Ledger;
 use super::mail::Mail;
@@ -62,35 +62,76 @@ impl Executor<'_> {
         weights: &LossWeights,
         gradients: &mut Gradients,
     ) -> Result<Statistics, RankError> {
-        let stages = self.pipeline.stages();
-        let mut live: HashMap<(StageId, schedule::Microbatch), Saved> = HashMap::new();
         let mut mail = Mail::open(&self.pipeline, &self.stream, self.ledger, self.deadline);
-        let mut statistics = Statistics::default();
+        let mut work = Work {
+            model: self.model,
+            exchange: self.exchange,
+            stages: self.pipeline.stages(),
+            microbatches,
+            weights,
+            gradients,
+            live: HashMap::new(),
+            left: HashMap::new(),
+            statistics: Statistics::default(),
+        };
         let actions = (self.pipeline.actions)(self.pipeline.group.index() as u32);
         for piece in actions.iter().flat_map(|action| action.pieces()) {
             let received = mail.receive(piece)?;
-            let output = match piece.pass {
-                Pass::Forward => {
-                    let place = stages.iter().position(|&stage| stage == piece.stage).expect("a stage of this rank");
-                    let microbatch = &microbatches[piece.microbatch.0 as usize];
-                    let input = StageInput { microbatch, hidden: received };
-                    let forward = self.model.forward_of(place, input, weights, self.exchange)?;
-                    statistics.add_forward(&forward);
-                    live.insert((piece.stage, piece.microbatch), forward.saved);
-                    forward.output
-                }
-                Pass::Backward => {
-                    let saved = live.remove(&(piece.stage, piece.microbatch));
-                    let saved = saved.expect("the schedule goes forward before it goes back");
-                    self.model.backward(saved, received, gradients, self.exchange)?
-                }
-                Pass::BackwardInput | Pass::BackwardWeight => {
-                    unreachable!("no schedule that workers run splits backward")
-                }
-            };
+            let output = work.piece(piece, received)?;
             mail.send(piece, output);
         }
         mail.close()?;
-        Ok(statistics)
+        Ok(work.statistics)
+    }
+}
+
+/// The work of one step.
+struct Work<'a> {
+    model: &'a StageModel,
+    exchange: &'a dyn ExpertExchange,
+    /// Of this rank, in the order of the model.
+    stages: Vec<StageId>,
+    microbatches: &'a [Microbatch],
+    weights: &'a LossWeights,
+    gradients: &'a mut Gradients,
+    /// Forward has run, backward has not.
+    live: HashMap<(StageId, schedule::Microbatch), Saved>,
+    /// Input gradients are made, those of weights are not.
+    left: HashMap<(StageId, schedule::Microbatch), WeightWork>,
+    statistics: Statistics,
+}
+
+impl Work<'_> {
+    /// Does a piece with what came for it, and gives what goes on.
+    fn piece(&mut self, piece: Piece, received: Option<Tensor>) -> Result<Option<Tensor>, RankError> {
+        let (model, exchange) = (self.model, self.exchange);
+        let at = (piece.stage, piece.microbatch);
+        Ok(match piece.pass {
+            Pass::Forward => {
+                let place = self.stages.iter().position(|&stage| stage == piece.stage).expect("a stage of this rank");
+                let microbatch = &self.microbatches[piece.microbatch.0 as usize];
+                let input = StageInput { microbatch, hidden: received };
+                let forward = model.forward_of(place, input, self.weights, exchange)?;
+                self.statistics.add_forward(&forward);
+                self.live.insert(at, forward.saved);
+                forward.output
+            }
+            Pass::Backward => model.backward(self.saved(at), received, self.gradients, exchange)?,
+            Pass::BackwardInput => {
+                let saved = self.saved(at);
+                let (output, left) = model.backward_input(saved, received, self.gradients, exchange)?;
+                self.left.insert(at, left);
+                output
+            }
+            Pass::BackwardWeight => {
+                let left = self.left.remove(&at).expect("the schedule makes input gradients first");
+                left.run(self.gradients)?;
+                None
+            }
+        })
+    }
+
+    fn saved(&mut self, at: (StageId, schedule::Microbatch)) -> Saved {
+        self.live.remove(&at).expect("the schedule goes forward before it goes back")
     }
 }

@@ -2,6 +2,7 @@
 
 use ds_data::TokenFolder;
 use ds_model::{LossWeights, StageInput};
+use ds_plan::Stage;
 use ds_plan::schedule::{Microbatch, StageId};
 use ds_proto::Evaluation;
 use tch::{Tensor, no_grad};
@@ -21,7 +22,8 @@ pub(super) fn evaluate(trainer: &Trainer, validation: &TokenFolder) -> Result<Ev
     for windows in share.microbatches(validation) {
         let microbatch = trainer.cut.microbatch(&windows);
         let mut handed_over = None;
-        for (place, stage) in trainer.rank.stages.iter().enumerate() {
+        let here = |(_, stage): &(usize, &Stage)| holder(trainer, stage.id) == trainer.groups.pipeline.index();
+        for (place, stage) in trainer.rank.stages.iter().enumerate().filter(here) {
             let hidden = match handed_over.take() {
                 None if stage.embeds => None,
                 None => Some(receive(stage.id, &microbatch.ids_bt, trainer)?),

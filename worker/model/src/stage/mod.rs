@@ -17,8 +17,9 @@ use crate::moe::Moe;
 use crate::norm::rms_norm;
 use crate::parameters::{Gradients, StagePart, Store, StoredParameter};
 use crate::rope::Rope;
-use crate::tape::{Leaf, Tape, Value};
+use crate::tape::{Leaf, Tape, Value, Walk};
 use crate::watch::{Seen, Watch};
+use crate::weight_work::WeightWork;
 use crate::{ModelError, Precision};
 
 pub use decode::{Cache, Decoded, Place, Step, column};
@@ -87,6 +88,14 @@ pub struct Saved {
     seeds: Vec<(Value, Tensor)>,
     input: Option<Value>,
     output: Option<Value>,
+}
+
+impl Saved {
+    fn back(self, output_gradient: Option<Tensor>, walk: Walk<'_>) -> Result<Option<Tensor>, ModelError> {
+        let Self { tape, mut seeds, input, output } = self;
+        seeds.extend(output.zip(output_gradient));
+        tape.backward(seeds, input, walk)
+    }
 }
 
 /// A pass in progress.
@@ -242,8 +251,8 @@ impl StageModel {
         }
     }
 
-    /// Walks a forward pass of any of its stages back. `output_gradient` is that of the stream given to the next stage; the result is that of
-    /// the stream that came in.
+    /// Walks a forward pass of any of its stages back. `output_gradient` is that of the stream given to the next stage;
+    /// the result is that of the stream that came in.
     ///
     /// # Errors
     /// When LibTorch refuses or the exchange fails.
@@ -254,9 +263,24 @@ impl StageModel {
         gradients: &mut Gradients,
         exchange: &dyn ExpertExchange,
     ) -> Result<Option<Tensor>, ModelError> {
-        let Saved { tape, mut seeds, input, output } = saved;
-        seeds.extend(output.zip(output_gradient));
-        tape.backward(seeds, input, gradients, exchange)
+        saved.back(output_gradient, Walk { gradients, exchange, put_off: None })
+    }
+
+    /// Likewise, but the gradients of what projections multiply by wait: what is left to do comes with the result. Those
+    /// of the gate, of norms and of the embedding do not wait, since they cost next to nothing.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn backward_input(
+        &self,
+        saved: Saved,
+        output_gradient: Option<Tensor>,
+        gradients: &mut Gradients,
+        exchange: &dyn ExpertExchange,
+    ) -> Result<(Option<Tensor>, WeightWork), ModelError> {
+        let mut left = WeightWork::default();
+        let of_input = saved.back(output_gradient, Walk { gradients, exchange, put_off: Some(&mut left) })?;
+        Ok((of_input, left))
     }
 
     fn run<'a>(
