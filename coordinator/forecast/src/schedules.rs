@@ -3,7 +3,7 @@
 
 use ds_plan::schedule::{peak_activations, sends_ahead};
 use ds_plan::spec::{JobSpec, ScheduleKind};
-use ds_plan::{IMBALANCE, JobPlan, MemoryEstimate, ScheduleReport, executable, schedule_report};
+use ds_plan::{IMBALANCE, JobPlan, MemoryEstimate, ScheduleReport, schedule_report};
 use serde::Serialize;
 
 use crate::memory::largest_rank;
@@ -54,8 +54,6 @@ pub struct Numbers {
     pub fits: bool,
     /// A step.
     pub step_seconds: f64,
-    /// Whether workers execute it, or it can be planned only.
-    pub runs_today: bool,
 }
 
 /// Stages of a coordinate where a looped schedule is tried and the job does not say how many.
@@ -91,7 +89,6 @@ fn fare(spec: JobSpec, machine: &Machine, columns: usize) -> Result<Fare, String
         largest_at,
         fits: memory.total() as f64 <= machine.hardware.memory_bytes,
         step_seconds,
-        runs_today: executable(plan.spec()).is_ok(),
     };
     Ok(Fare { plan, drawn, numbers })
 }

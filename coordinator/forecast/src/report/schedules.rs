@@ -107,7 +107,6 @@ fn about(n: &Numbers, is_own: bool, is_fastest: bool, machine: &Machine) -> Stri
         is_own.then(|| "the job's own".to_owned()),
         is_fastest.then(|| "the fastest that fits".to_owned()),
         (!n.fits).then(|| format!("does not fit into {have}")),
-        (!n.runs_today).then(|| "planned only".to_owned()),
     ];
     words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
