@@ -22,6 +22,7 @@ mod precision;
 pub mod rope;
 mod stage;
 mod tape;
+mod turns;
 mod watch;
 mod weight_work;
 

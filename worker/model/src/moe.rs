@@ -9,12 +9,13 @@ use ds_kernels::fp8::{self, ScaleRule};
 use ds_kernels::fused::{self, Experts, Permutation};
 use tch::{Device, Tensor};
 
-use crate::exchange::{ExpertExchange, Route};
+use crate::exchange::{Arrival, ExpertExchange, Route};
 use crate::feed_forward::feed_forward;
 use crate::gate::{Choice, Chosen, balance, choose, loads, unbiased_choices};
 use crate::norm::rms_norm;
 use crate::parameters::Store;
 use crate::tape::{Leaf, Tape, Value, Walk};
+use crate::turns::arrived;
 use crate::{ModelError, Precision, Products};
 
 use summed::Choices;
@@ -75,7 +76,7 @@ impl Moe {
     }
 
     /// h + experts of its norm. `counts`, `[n]`, says which tokens count in the load.
-    pub(crate) fn forward(
+    pub(crate) async fn forward(
         &self,
         tape: &mut Tape,
         store: &Store,
@@ -103,15 +104,15 @@ impl Moe {
         let load = Vec::<f64>::try_from(loads(&self.config, &chosen.experts, counts))?;
         let choices = Choices { experts: &chosen.experts, weights: &weights };
         let hidden = match exchange.summing() {
-            None => self.in_rows(tape, store, (h, &x), &choices, exchange)?,
-            Some(summing) => self.summed(tape, store, (h, &x), &choices, summing)?,
+            None => self.in_rows(tape, store, (h, &x), &choices, exchange).await?,
+            Some(summing) => self.summed(tape, store, (h, &x), &choices, summing).await?,
         };
         Ok(MoeForward { hidden, balance: [of_sequences, of_all], load, chosen })
     }
 
     /// h, the shared experts and the weighed sum of the chosen ones, of the normed tokens `x`, `[n, d]`: a row goes to
     /// each choice and comes back, and is weighed at home.
-    fn in_rows(
+    async fn in_rows(
         &self,
         tape: &mut Tape,
         store: &Store,
@@ -127,11 +128,12 @@ impl Moe {
         // While rows are on their way.
         let base = self.shared(tape, store, h, x)?;
         let way = rows.clone();
-        let arrived = tape.written(x.0, arrival()?, Box::new(move |g, walk| way.tokens_back(&g, walk.exchange)));
-        let out = self.experts(tape, store, &arrived, &rows.route.arrived)?;
-        let back = exchange.combine(&rows.route, &out.1)?()?;
+        let came = arrived(arrival).await?;
+        let came = tape.moved(x.0, came, Box::new(move |g, exchange| way.tokens_back(&g, exchange)));
+        let out = self.experts(tape, store, &came, &rows.route.arrived)?;
+        let back = arrived(exchange.combine(&rows.route, &out.1)?).await?;
         let way = rows.clone();
-        let back = tape.written(out.0, back, Box::new(move |g, walk| walk.exchange.dispatch(&way.route, &g)?()));
+        let back = tape.moved(out.0, back, Box::new(move |g, exchange| exchange.dispatch(&way.route, &g)));
 
         let place = &rows.permutation.place;
         let [hidden] = tape.graph(&[&base, &back, choices.weights], Vec::new(), |inputs, _| {
@@ -280,8 +282,13 @@ impl Moe {
 }
 
 impl Rows {
-    /// Gradients of arrived rows become gradients of tokens, `[n, d]`.
-    fn tokens_back(&self, gradient: &Tensor, exchange: &dyn ExpertExchange) -> Result<Tensor, ModelError> {
-        Ok(self.permutation.gather(&exchange.combine(&self.route, gradient)?()?)?)
+    /// Starts gradients of arrived rows on their way home, where they become gradients of tokens, `[n, d]`.
+    fn tokens_back<'e>(
+        self: Rc<Self>,
+        gradient: &Tensor,
+        exchange: &'e dyn ExpertExchange,
+    ) -> Result<Arrival<'e>, ModelError> {
+        let arrival = exchange.combine(&self.route, gradient)?;
+        Ok(Box::new(move || Ok(self.permutation.gather(&arrival()?)?)))
     }
 }

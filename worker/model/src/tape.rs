@@ -11,8 +11,9 @@ use ds_kernels::{PutOff, WeightGradient, backward, refill, release};
 use tch::{Tensor, no_grad};
 
 use crate::parameters::Gradients;
+use crate::turns::arrived;
 use crate::weight_work::WeightWork;
-use crate::{ExpertExchange, ModelError};
+use crate::{Arrival, ExpertExchange, ModelError};
 
 /// A tensor between phases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +77,9 @@ impl Walk<'_> {
 /// The gradient of a phase's input, given that of its output.
 pub(crate) type Reverse = Box<dyn FnOnce(Tensor, &mut Walk<'_>) -> Result<Tensor, ModelError>>;
 
+/// Starts the gradient of a phase's output on its way to the rank where its input came from.
+pub(crate) type Departure = Box<dyn for<'e> FnOnce(Tensor, &'e dyn ExpertExchange) -> Result<Arrival<'e>, ModelError>>;
+
 /// A phase that can run a second time.
 type Again = Box<dyn Fn(&[Tensor], &[Leaf]) -> Result<Vec<Tensor>, ModelError>>;
 
@@ -86,6 +90,8 @@ enum Phase {
     Again { inputs: Vec<(Value, Tensor)>, leaves: Vec<Leaf>, outputs: Vec<(Value, Tensor)>, run: Again },
     /// Its derivative is written by hand: one input, one output.
     Written { input: Value, output: Value, reverse: Reverse },
+    /// Rows that moved between ranks: their gradients move the other way.
+    Moved { input: Value, output: Value, departure: Departure },
 }
 
 /// All phases of one pass.
@@ -172,7 +178,16 @@ impl Tape {
         Ok(())
     }
 
-    /// Notes a phase that autograd does not see (rows that moved, experts), and how gradients pass it.
+    /// Notes that rows moved, and how their gradients depart.
+    pub(crate) fn moved(&mut self, input: Value, output: Tensor, departure: Departure) -> (Value, Tensor) {
+        let value = self.value();
+        if !self.forgets {
+            self.phases.push(Phase::Moved { input, output: value, departure });
+        }
+        (value, output)
+    }
+
+    /// Notes a phase that autograd does not see (experts), and how gradients pass it.
     pub(crate) fn written(&mut self, input: Value, output: Tensor, reverse: Reverse) -> (Value, Tensor) {
         let value = self.value();
         if !self.forgets {
@@ -182,7 +197,7 @@ impl Tape {
     }
 
     /// Walks back from the gradients `seeds`; that of `wanted` is returned.
-    pub(crate) fn backward(
+    pub(crate) async fn backward(
         mut self,
         seeds: Vec<(Value, Tensor)>,
         wanted: Option<Value>,
@@ -204,6 +219,11 @@ impl Tape {
                     // None where the weights of all losses behind it are zero, which all ranks agree about.
                     if let Some(gradient) = sums[output.0].take() {
                         add(&mut sums, input, reverse(gradient, &mut walk)?);
+                    }
+                }
+                Phase::Moved { input, output, departure } => {
+                    if let Some(gradient) = sums[output.0].take() {
+                        add(&mut sums, input, arrived(departure(gradient, walk.exchange)?).await?);
                     }
                 }
             }
@@ -248,7 +268,7 @@ impl Phase {
     fn inputs(&self) -> Vec<Value> {
         match self {
             Self::Graph { inputs, .. } | Self::Again { inputs, .. } => inputs.iter().map(|(value, _)| *value).collect(),
-            Self::Written { input, .. } => vec![*input],
+            Self::Written { input, .. } | Self::Moved { input, .. } => vec![*input],
         }
     }
 }

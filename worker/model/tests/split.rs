@@ -1,11 +1,13 @@
-//! Backward in two parts: the same gradients as at once, by the same products, each of them once.
+//! Backward in two parts, and beside a forward pass: the same gradients as at once, by the same products, each of them once.
 //!
 //! One test, since products are counted for the whole process.
 
 use ds_arch::{ModelConfig, preset};
 use ds_kernels::fp8::ScaleRule;
 use ds_kernels::{ProductCounts, fp8, fused};
-use ds_model::{Gradients, LossWeights, Microbatch, OneRank, Precision, Products, StageInput, StageModel, StagePart};
+use ds_model::{
+    Gradients, LossWeights, Microbatch, OneRank, Precision, Products, StageInput, StageModel, StagePart, WeightWork,
+};
 use tch::{Device, Kind, Tensor};
 
 const WEIGHTS: LossWeights = LossWeights { token: 0.01, mtp: 0.004, balance: 0.05, batch_balance: 0.01 };
@@ -60,15 +62,33 @@ fn in_two_parts(model: &StageModel) -> (Gradients, [u64; 3]) {
     (gradients, since(before))
 }
 
+/// Likewise, with the second forward beside the first backward.
+fn side_by_side(model: &StageModel) -> (Gradients, [u64; 3]) {
+    let (mut gradients, mut left) = (Gradients::zeros(model), WeightWork::default());
+    let before = products();
+    let [first, second] = [0, 5].map(microbatch);
+    let input = |microbatch| StageInput { microbatch, hidden: None };
+    let forward = model.forward(input(&first), &WEIGHTS, &OneRank).expect("it runs");
+    let beside = (0, input(&second), &WEIGHTS);
+    let sums = (&mut gradients, Some(&mut left));
+    let (forward, _) = model.forward_beside_backward(beside, (forward.saved, None), sums, &OneRank).expect("both run");
+    left.run(&mut gradients).expect("weights have gradients");
+    model.backward(forward.saved, None, &mut gradients, &OneRank).expect("it goes back");
+    (gradients, since(before))
+}
+
 fn check(config: &ModelConfig, precision: Precision, recomputes: bool) {
     let mut model = StageModel::new(config, StagePart::whole(config), Device::Cpu, precision, 3).expect("a model");
     if recomputes {
         model.recompute();
     }
-    let ((expected, counts), (found, counts_of_two)) = (at_once(&model), in_two_parts(&model));
-    assert_eq!(counts, counts_of_two, "{precision:?}: products");
-    for ((a, b), parameter) in expected.tensors().iter().zip(found.tensors()).zip(model.parameters()) {
-        assert!(a.equal(b), "{precision:?}: the gradient of {} is another", parameter.logical[0].name);
+    let (expected, counts) = at_once(&model);
+    for (how, (found, found_counts)) in [("in two parts", in_two_parts(&model)), ("side by side", side_by_side(&model))]
+    {
+        assert_eq!(counts, found_counts, "{precision:?} {how}: products");
+        for ((a, b), parameter) in expected.tensors().iter().zip(found.tensors()).zip(model.parameters()) {
+            assert!(a.equal(b), "{precision:?} {how}: the gradient of {} is another", parameter.logical[0].name);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod ema;
 mod executor;
 mod ledger;
 mod mail;
+mod model_work;
 mod norm;
 mod optimizer;
 mod reduce;
@@ -12,8 +13,9 @@ mod statistics;
 
 pub use batches::{Batches, Cut, n_targets};
 pub use ema::Ema;
-pub use executor::{Executor, Pipeline};
+pub use executor::{Executor, Pipeline, Worker};
 pub use ledger::{Cause, Ledger, now};
+pub use model_work::ModelWork;
 pub use norm::{NormError, NormShare, clip};
 pub use optimizer::{Optimizer, master_kind};
 pub use reduce::{sum_over, sum_over_holders};

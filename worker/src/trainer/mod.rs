@@ -19,8 +19,8 @@ use crate::comm::{Endpoint, ReduceOp};
 use crate::error::RankError;
 use crate::exchange::CommExchange;
 use crate::step::{
-    Batches, Cause, Cut, Ema, Executor, Ledger, NormShare, Optimizer, Pipeline, Statistics, clip, maxvio, mean,
-    n_targets, sum_over, sum_over_holders,
+    Batches, Cause, Cut, Ema, Executor, Ledger, ModelWork, NormShare, Optimizer, Pipeline, Statistics, clip, maxvio,
+    mean, n_targets, sum_over, sum_over_holders,
 };
 use checkpoints::Checkpoints;
 
@@ -219,18 +219,19 @@ impl Trainer {
         let phase = self.phase();
         let shape = [phase.microbatch, phase.sequence, self.plan.spec().model.hidden_size].map(i64::from);
         let executor = Executor {
-            model: &self.model,
             pipeline: Pipeline {
                 group: &self.groups.pipeline,
                 placement: self.plan.placement(),
                 actions: &|pipeline| self.plan.actions(pipeline),
             },
-            exchange: &self.exchange.booked(ledger),
             ledger,
             stream: (shape, setup::precision(&self.plan.spec().precision).kind, self.cut.device),
             deadline: self.groups.deadline(),
         };
-        executor.run(microbatches, weights, &mut self.gradients)
+        let (at, exchange) = ((&self.model, &executor.pipeline), self.exchange.booked(ledger));
+        let mut work = ModelWork::new(at, (microbatches, weights), &mut self.gradients, &exchange);
+        executor.run(&mut work)?;
+        Ok(work.statistics())
     }
 
     /// Gradients of the whole batch, and their global norm.

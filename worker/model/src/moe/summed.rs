@@ -7,9 +7,10 @@ use tch::Tensor;
 
 use super::Moe;
 use crate::ModelError;
-use crate::exchange::SummingExchange;
+use crate::exchange::{ExpertExchange, SummingExchange};
 use crate::parameters::Store;
-use crate::tape::{Tape, Value, Walk};
+use crate::tape::{Tape, Value};
+use crate::turns::arrived;
 
 /// What a layer's gate has chosen.
 pub(super) struct Choices<'a> {
@@ -21,7 +22,7 @@ pub(super) struct Choices<'a> {
 
 impl Moe {
     /// h, the shared experts and the weighed sum of the chosen ones, of the normed tokens `x`, `[n, d]`.
-    pub(super) fn summed(
+    pub(super) async fn summed(
         &self,
         tape: &mut Tape,
         store: &Store,
@@ -34,7 +35,8 @@ impl Moe {
         // While tokens are on their way.
         let base = self.shared(tape, store, h, x)?;
         let way = visits.clone();
-        let came = tape.written(x.0, arrival()?, Box::new(move |g, walk| summing(walk).combine(&way, &g)?()));
+        let came = arrived(arrival).await?;
+        let came = tape.moved(x.0, came, Box::new(move |g, exchange| summing(exchange).combine(&way, &g)));
 
         let way = visits.clone();
         let rows = tape.written(came.0, visits.rows(&came.1)?, Box::new(move |g, _| way.sums(&g)));
@@ -44,16 +46,16 @@ impl Moe {
         let weights = tape.written(
             choices.weights.0,
             weights,
-            Box::new(move |g, walk| summing(walk).return_weights(&way, &way.by_choice(&g)?)),
+            Box::new(move |g, walk| summing(walk.exchange).return_weights(&way, &way.by_choice(&g)?)),
         );
         let [sums] = tape.graph(&[&out, &weights], Vec::new(), |inputs, _| {
             let weighed = inputs[0].to_kind(inputs[1].kind()) * inputs[1].unsqueeze(1);
             Ok([visits.sums(&weighed)?.to_kind(inputs[0].kind())])
         })?;
 
-        let back = exchange.combine(&visits, &sums.1)?()?;
+        let back = arrived(exchange.combine(&visits, &sums.1)?).await?;
         let way = visits.clone();
-        let back = tape.written(sums.0, back, Box::new(move |g, walk| summing(walk).dispatch(&way, &g)?()));
+        let back = tape.moved(sums.0, back, Box::new(move |g, exchange| summing(exchange).dispatch(&way, &g)));
         let [hidden] = tape.graph(&[&base, &back], Vec::new(), |inputs, _| {
             // The base is that of the tokens, however they stand in sequences.
             Ok([&inputs[0] + inputs[1].view_as(&inputs[0])])
@@ -62,6 +64,6 @@ impl Moe {
     }
 }
 
-fn summing<'a>(walk: &Walk<'a>) -> &'a dyn SummingExchange {
-    walk.exchange.summing().expect("backward has the exchange of forward")
+fn summing(exchange: &dyn ExpertExchange) -> &dyn SummingExchange {
+    exchange.summing().expect("backward has the exchange of forward")
 }

@@ -18,6 +18,7 @@ use crate::norm::rms_norm;
 use crate::parameters::{Gradients, StagePart, Store, StoredParameter};
 use crate::rope::Rope;
 use crate::tape::{Leaf, Tape, Value, Walk};
+use crate::turns::{alone, in_turns};
 use crate::watch::{Seen, Watch};
 use crate::weight_work::WeightWork;
 use crate::{ModelError, Precision};
@@ -91,10 +92,10 @@ pub struct Saved {
 }
 
 impl Saved {
-    fn back(self, output_gradient: Option<Tensor>, walk: Walk<'_>) -> Result<Option<Tensor>, ModelError> {
+    async fn back(self, output_gradient: Option<Tensor>, walk: Walk<'_>) -> Result<Option<Tensor>, ModelError> {
         let Self { tape, mut seeds, input, output } = self;
         seeds.extend(output.zip(output_gradient));
-        tape.backward(seeds, input, walk)
+        tape.backward(seeds, input, walk).await
     }
 }
 
@@ -244,11 +245,36 @@ impl StageModel {
         watch: &'a mut Watch<'a>,
     ) -> Result<StageForward, ModelError> {
         if *weights == LossWeights::default() {
-            no_grad(|| self.run(stage, input, weights, exchange, watch, Tape::forgetful()))
+            no_grad(|| alone(self.run(stage, input, weights, exchange, watch, Tape::forgetful())))
         } else {
-            let tape = if self.recomputes { Tape::recomputing() } else { Tape::default() };
-            self.run(stage, input, weights, exchange, watch, tape)
+            alone(self.run(stage, input, weights, exchange, watch, self.tape()))
         }
+    }
+
+    /// A tape that will be walked back.
+    fn tape(&self) -> Tape {
+        if self.recomputes { Tape::recomputing() } else { Tape::default() }
+    }
+
+    /// A forward pass of one microbatch through the stage at `place`, and the backward pass of another one through any of
+    /// them, in turns: while rows of one are on their way, the other computes. Weights' gradients wait in `put_off`, if it
+    /// is given. Results are those of [`StageModel::forward_of`] and [`StageModel::backward`], bit for bit.
+    ///
+    /// # Errors
+    /// When LibTorch refuses or the exchange fails.
+    ///
+    /// # Panics
+    /// As [`StageModel::forward_of`].
+    pub fn forward_beside_backward(
+        &self,
+        (place, input, weights): (usize, StageInput<'_>, &LossWeights),
+        (saved, output_gradient): (Saved, Option<Tensor>),
+        (gradients, put_off): (&mut Gradients, Option<&mut WeightWork>),
+        exchange: &dyn ExpertExchange,
+    ) -> Result<(StageForward, Option<Tensor>), ModelError> {
+        let watch: &mut Watch<'_> = &mut |_| ();
+        let forward = self.run(&self.stages[place], input, weights, exchange, watch, self.tape());
+        in_turns(forward, saved.back(output_gradient, Walk { gradients, exchange, put_off }))
     }
 
     /// Walks a forward pass of any of its stages back. `output_gradient` is that of the stream given to the next stage;
@@ -263,7 +289,7 @@ impl StageModel {
         gradients: &mut Gradients,
         exchange: &dyn ExpertExchange,
     ) -> Result<Option<Tensor>, ModelError> {
-        saved.back(output_gradient, Walk { gradients, exchange, put_off: None })
+        alone(saved.back(output_gradient, Walk { gradients, exchange, put_off: None }))
     }
 
     /// Likewise, but the gradients of what projections multiply by wait: what is left to do comes with the result. Those
@@ -279,11 +305,11 @@ impl StageModel {
         exchange: &dyn ExpertExchange,
     ) -> Result<(Option<Tensor>, WeightWork), ModelError> {
         let mut left = WeightWork::default();
-        let of_input = saved.back(output_gradient, Walk { gradients, exchange, put_off: Some(&mut left) })?;
+        let of_input = alone(saved.back(output_gradient, Walk { gradients, exchange, put_off: Some(&mut left) }))?;
         Ok((of_input, left))
     }
 
-    fn run<'a>(
+    async fn run<'a>(
         &self,
         stage: &Stage,
         input: StageInput<'_>,
@@ -306,10 +332,10 @@ impl StageModel {
         };
         let counts = microbatch.targets_bt.ne(IGNORED).reshape([-1]);
         for layer in &stage.layers {
-            h = self.layer(layer, &mut pass, &h, &counts)?;
+            h = self.layer(layer, &mut pass, &h, &counts).await?;
         }
         let (output, stream_out) = if stage.part.scores {
-            self.score(&stage.mtp, &mut pass, &h, microbatch)?;
+            self.score(&stage.mtp, &mut pass, &h, microbatch).await?;
             (None, None)
         } else {
             (Some(h.0), Some(h.1))
@@ -326,7 +352,7 @@ impl StageModel {
         Ok(h)
     }
 
-    fn layer(
+    async fn layer(
         &self,
         layer: &Layer,
         pass: &mut Pass<'_>,
@@ -336,7 +362,7 @@ impl StageModel {
         let h = layer.attention.forward(&mut pass.tape, &self.store, h, &pass.rope)?;
         (pass.watch)(Seen::Attended(LayerId(layer.id), &h.1));
         let h = match &layer.moe {
-            Some(moe) => self.experts(moe, pass, &h, counts)?,
+            Some(moe) => self.experts(moe, pass, &h, counts).await?,
             None => self.dense(layer.id, pass, &h)?,
         };
         (pass.watch)(Seen::Left(LayerId(layer.id), &h.1));
@@ -344,14 +370,14 @@ impl StageModel {
         Ok(h)
     }
 
-    fn experts(
+    async fn experts(
         &self,
         moe: &Moe,
         pass: &mut Pass<'_>,
         h: &(Value, Tensor),
         counts: &Tensor,
     ) -> Result<(Value, Tensor), ModelError> {
-        let done = moe.forward(&mut pass.tape, &self.store, h, counts, pass.exchange)?;
+        let done = moe.forward(&mut pass.tape, &self.store, h, counts, pass.exchange).await?;
         (pass.watch)(Seen::Chosen(moe.layer(), &done.chosen));
         let [of_sequences, of_all] = &done.balance;
         pass.losses.balance.0 += of_sequences.1.double_value(&[]);

@@ -15,7 +15,7 @@ const HEAD: &str = "lm_head.weight";
 
 impl StageModel {
     /// Final norm, head, loss, and the MTP modules.
-    pub(super) fn score(
+    pub(super) async fn score(
         &self,
         mtp: &[Layer],
         pass: &mut Pass<'_>,
@@ -37,7 +37,7 @@ impl StageModel {
         };
         let mut stream = reads(h, &normed);
         for ((depth, layer), (ids_bt, targets_bt)) in (1..).zip(mtp).zip(&microbatch.mtp) {
-            let h = self.mtp_module(layer, pass, &stream, ids_bt, targets_bt)?;
+            let h = self.mtp_module(layer, pass, &stream, ids_bt, targets_bt).await?;
             let weight = self.store.leaf(&format!("model.layers.{}.shared_head.norm.weight", layer.id));
             let normed = self.norm(&mut pass.tape, weight, &h)?;
             (pass.watch)(Seen::Normed { depth, normed: &normed.1 });
@@ -51,7 +51,7 @@ impl StageModel {
     }
 
     /// TRM_k(M_k [norm(Emb(t)); norm(h)]) (equations 21 and 22); the released weights put the embedding first.
-    fn mtp_module(
+    async fn mtp_module(
         &self,
         layer: &Layer,
         pass: &mut Pass<'_>,
@@ -71,7 +71,7 @@ impl StageModel {
         let [joined] =
             pass.tape.graph(&[&both], vec![leaf("eh_proj")], |inputs, w| Ok([linear(&inputs[0], &w[0].tensor)?]))?;
         let counts = targets_bt.ne(IGNORED).reshape([-1]);
-        self.layer(layer, pass, &joined, &counts)
+        self.layer(layer, pass, &joined, &counts).await
     }
 
     /// Sum of cross-entropies.

@@ -15,6 +15,7 @@ use crate::feed_forward::feed_forward;
 use crate::norm::rms_norm;
 use crate::precision::linear;
 use crate::tape::Tape;
+use crate::turns::alone;
 use cache::View;
 
 pub use cache::{Cache, Place};
@@ -206,7 +207,7 @@ impl StageModel {
                 let mut tape = Tape::forgetful();
                 let counts = h.select(-1, 0).ones_like().reshape([-1]);
                 let h = (tape.value(), h);
-                Ok(moe.forward(&mut tape, &self.store, &h, &counts, exchange)?.hidden.1)
+                Ok(alone(moe.forward(&mut tape, &self.store, &h, &counts, exchange))?.hidden.1)
             }
             None => {
                 let base = format!("model.layers.{}", layer.id);

@@ -1,0 +1,86 @@
+//! Passes that take turns on one thread: each goes on until it would wait for rows that are on their way, so that the
+//! communication of one hides behind the computation of the other (arXiv 2412.19437, §3.2.1).
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use tch::Tensor;
+
+use crate::{Arrival, ModelError};
+
+/// The rows of an arrival; before it waits for them, the other pass has its turn.
+pub(crate) async fn arrived(arrival: Arrival<'_>) -> Result<Tensor, ModelError> {
+    let mut has_paused = false;
+    poll_fn(|_| if std::mem::replace(&mut has_paused, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    arrival()
+}
+
+/// Runs a pass that has every turn.
+pub(crate) fn alone<T>(pass: impl Future<Output = T>) -> T {
+    let mut pass = pin!(pass);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(result) = pass.as_mut().poll(&mut context) {
+            return result;
+        }
+    }
+}
+
+/// Runs two passes in turns, `first` first; nobody goes on after an error.
+pub(crate) fn in_turns<A, B, E>(
+    first: impl Future<Output = Result<A, E>>,
+    second: impl Future<Output = Result<B, E>>,
+) -> Result<(A, B), E> {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut a, mut b) = (None, None);
+    loop {
+        if a.is_none()
+            && let Poll::Ready(result) = first.as_mut().poll(&mut context)
+        {
+            a = Some(result?);
+        }
+        if b.is_none()
+            && let Poll::Ready(result) = second.as_mut().poll(&mut context)
+        {
+            b = Some(result?);
+        }
+        match (a.take(), b.take()) {
+            (Some(first), Some(second)) => return Ok((first, second)),
+            others => (a, b) = others,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Notes its letter before, between and after two arrivals.
+    async fn pass(letter: char, said: &RefCell<String>, fails: bool) -> Result<char, ModelError> {
+        for _ in 0..2 {
+            said.borrow_mut().push(letter);
+            let _ = arrived(Box::new(|| Ok(Tensor::from(0.0)))).await?;
+        }
+        said.borrow_mut().push(letter);
+        if fails { Err(ModelError::NoLeaf { shape: vec![] }) } else { Ok(letter) }
+    }
+
+    #[test]
+    fn passes_take_turns_and_one_alone_goes_straight_on() {
+        let said = RefCell::default();
+        assert_eq!(in_turns(pass('a', &said, false), pass('b', &said, false)).unwrap(), ('a', 'b'));
+        assert_eq!(alone(pass('c', &said, false)).unwrap(), 'c');
+        assert_eq!(said.borrow().as_str(), "abababccc");
+    }
+
+    #[test]
+    fn nobody_goes_on_after_an_error() {
+        let said = RefCell::default();
+        assert!(in_turns(pass('a', &said, true), pass('b', &said, false)).is_err());
+        assert_eq!(said.borrow().as_str(), "ababa");
+    }
+}
