@@ -41,6 +41,7 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             clip: Some(1.0),
             mtp_weight: 0.3,
             evaluate_every: 0,
+            trace_every: 0,
             evaluate_bytes: None,
             ema: false,
             ema_decay: 0.999,

@@ -79,6 +79,7 @@ fn a_file_of_version_1_means_what_it_meant() {
             clip: None,
             mtp_weight: 0.1,
             evaluate_every: 200,
+            trace_every: 0,
             evaluate_bytes: Some(262_144),
             ema: false,
             ema_decay: 0.999,

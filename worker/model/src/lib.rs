@@ -33,5 +33,6 @@ pub use loss::{IGNORED, LossWeights, StageLosses};
 pub use parameters::{Gradients, Logical, StagePart, StoredParameter};
 pub use precision::{Precision, Products};
 pub use stage::{Cache, Decoded, Microbatch, Place, Saved, StageForward, StageInput, StageModel, Step, column};
+pub use turns::Turn;
 pub use watch::{Seen, Watch};
 pub use weight_work::WeightWork;

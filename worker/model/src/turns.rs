@@ -27,27 +27,39 @@ pub(crate) fn alone<T>(pass: impl Future<Output = T>) -> T {
     }
 }
 
-/// Runs two passes in turns, `first` first; nobody goes on after an error.
+/// Who has the next turn of two passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The forward pass.
+    Forward,
+    /// The backward pass.
+    Backward,
+}
+
+/// Runs two passes in turns, `forward` first; nobody goes on after an error. `tell` hears of every turn.
 pub(crate) fn in_turns<A, B, E>(
-    first: impl Future<Output = Result<A, E>>,
-    second: impl Future<Output = Result<B, E>>,
+    forward: impl Future<Output = Result<A, E>>,
+    backward: impl Future<Output = Result<B, E>>,
+    tell: &mut dyn FnMut(Turn),
 ) -> Result<(A, B), E> {
-    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut forward, mut backward) = (pin!(forward), pin!(backward));
     let mut context = Context::from_waker(Waker::noop());
     let (mut a, mut b) = (None, None);
     loop {
-        if a.is_none()
-            && let Poll::Ready(result) = first.as_mut().poll(&mut context)
-        {
-            a = Some(result?);
+        if a.is_none() {
+            tell(Turn::Forward);
+            if let Poll::Ready(result) = forward.as_mut().poll(&mut context) {
+                a = Some(result?);
+            }
         }
-        if b.is_none()
-            && let Poll::Ready(result) = second.as_mut().poll(&mut context)
-        {
-            b = Some(result?);
+        if b.is_none() {
+            tell(Turn::Backward);
+            if let Poll::Ready(result) = backward.as_mut().poll(&mut context) {
+                b = Some(result?);
+            }
         }
         match (a.take(), b.take()) {
-            (Some(first), Some(second)) => return Ok((first, second)),
+            (Some(forward), Some(backward)) => return Ok((forward, backward)),
             others => (a, b) = others,
         }
     }
@@ -72,7 +84,10 @@ mod tests {
     #[test]
     fn passes_take_turns_and_one_alone_goes_straight_on() {
         let said = RefCell::default();
-        assert_eq!(in_turns(pass('a', &said, false), pass('b', &said, false)).unwrap(), ('a', 'b'));
+        let mut turns = Vec::new();
+        let both = in_turns(pass('a', &said, false), pass('b', &said, false), &mut |turn| turns.push(turn));
+        assert_eq!(both.unwrap(), ('a', 'b'));
+        assert_eq!(turns, [Turn::Forward, Turn::Backward].repeat(3));
         assert_eq!(alone(pass('c', &said, false)).unwrap(), 'c');
         assert_eq!(said.borrow().as_str(), "abababccc");
     }
@@ -80,7 +95,7 @@ mod tests {
     #[test]
     fn nobody_goes_on_after_an_error() {
         let said = RefCell::default();
-        assert!(in_turns(pass('a', &said, true), pass('b', &said, false)).is_err());
+        assert!(in_turns(pass('a', &said, true), pass('b', &said, false), &mut |_| ()).is_err());
         assert_eq!(said.borrow().as_str(), "ababa");
     }
 }

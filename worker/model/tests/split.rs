@@ -71,7 +71,8 @@ fn side_by_side(model: &StageModel) -> (Gradients, [u64; 3]) {
     let forward = model.forward(input(&first), &WEIGHTS, &OneRank).expect("it runs");
     let beside = (0, input(&second), &WEIGHTS);
     let sums = (&mut gradients, Some(&mut left));
-    let (forward, _) = model.forward_beside_backward(beside, (forward.saved, None), sums, &OneRank).expect("both run");
+    let (forward, _) =
+        model.forward_beside_backward(beside, (forward.saved, None), sums, (&OneRank, &mut |_| ())).expect("both run");
     left.run(&mut gradients).expect("weights have gradients");
     model.backward(forward.saved, None, &mut gradients, &OneRank).expect("it goes back");
     (gradients, since(before))

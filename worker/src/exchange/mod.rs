@@ -7,7 +7,7 @@ mod node_limited;
 mod tests;
 mod wire;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ds_model::{Arrival, ExpertExchange, ModelError, Route, SummingExchange};
 use ds_plan::RankId;
@@ -81,6 +81,12 @@ enum Cargo {
     Routing,
 }
 
+/// An all-to-all that has started, and when.
+struct Underway {
+    pending: Pending<Tensor>,
+    since: Instant,
+}
+
 /// An exchange of one step.
 pub(crate) struct Booked<'a> {
     exchange: &'a CommExchange,
@@ -88,13 +94,15 @@ pub(crate) struct Booked<'a> {
 }
 
 impl Booked<'_> {
-    fn wait(&self, pending: Pending<Tensor>) -> Result<Tensor, ModelError> {
+    fn wait(&self, underway: Underway) -> Result<Tensor, ModelError> {
         let deadline = now() + self.exchange.timeout;
-        self.ledger.book(Cause::Exchange, || pending.wait(deadline)).map_err(failed)
+        let came = self.ledger.book(Cause::Exchange, || underway.pending.wait(deadline)).map_err(failed)?;
+        self.ledger.arrived(underway.since);
+        Ok(came)
     }
 
     /// Starts an all-to-all in `group` and counts what leaves this rank.
-    fn send(&self, group: &Group, rows: &Tensor, (to, from): (&[i64], &[i64]), cargo: Cargo) -> Pending<Tensor> {
+    fn send(&self, group: &Group, rows: &Tensor, (to, from): (&[i64], &[i64]), cargo: Cargo) -> Underway {
         let (row_bytes, mut sent) = (row_bytes(rows), ExchangeBytes::default());
         for (&rank, &n) in group.ranks().iter().zip(to).filter(|(rank, _)| **rank != self.own()) {
             let bytes = match cargo {
@@ -105,7 +113,7 @@ impl Booked<'_> {
             *bytes += n as u64 * row_bytes;
         }
         self.ledger.exchange(sent);
-        group.all_to_all(rows, to, from)
+        Underway { since: now(), pending: group.all_to_all(rows, to, from) }
     }
 
     fn own(&self) -> RankId {

@@ -75,13 +75,17 @@ impl Executor<'_> {
             match action {
                 Action::One(piece) => {
                     let received = mail.receive(piece)?;
+                    self.ledger.enter(Some(piece));
                     let output = worker.piece(piece, received)?;
+                    self.ledger.enter(None);
                     mail.send(piece, output);
                 }
                 Action::Overlapped { forward, backward } => {
                     let pieces = [forward, backward];
                     let received = [mail.receive(forward)?, mail.receive(backward)?];
+                    self.ledger.enter(Some(forward));
                     let outputs = worker.overlapped(pieces, received)?;
+                    self.ledger.enter(None);
                     pieces.into_iter().zip(outputs).for_each(|(piece, output)| mail.send(piece, output));
                 }
             }

@@ -4,7 +4,10 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
+use ds_plan::schedule::{Pass, Piece};
 use ds_proto::ExchangeBytes;
+
+use super::trace::{Lane, Span};
 
 /// What a rank did, or waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +50,48 @@ pub struct Ledger {
     start: Instant,
     booked: RefCell<[Duration; Cause::ALL.len()]>,
     exchanged: Cell<ExchangeBytes>,
+    /// The piece that is at work, and since when.
+    piece: Cell<Option<(Piece, Instant)>>,
+    /// Where the step is traced.
+    spans: Option<RefCell<Vec<Span>>>,
 }
 
 impl Ledger {
     /// From now on.
     pub fn open() -> Self {
-        Self { start: now(), booked: RefCell::default(), exchanged: Cell::default() }
+        let (booked, exchanged, piece) = Default::default();
+        Self { start: now(), booked, exchanged, piece, spans: None }
+    }
+
+    /// Likewise, and remembers every span.
+    pub fn traced() -> Self {
+        Self { spans: Some(RefCell::default()), ..Self::open() }
+    }
+
+    /// What has been traced, in the order of ends.
+    pub fn spans(self) -> Vec<Span> {
+        self.spans.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    /// From now on, `piece` is at work, or none of the schedule is.
+    pub fn enter(&self, piece: Option<Piece>) {
+        let Some(now) = self.spans.as_ref().map(|_| now()) else { return };
+        if let Some((before, since)) = self.piece.replace(piece.map(|piece| (piece, now))) {
+            self.span(Lane::Work, piece_name(before), Some(before.stage.0), since);
+        }
+    }
+
+    /// Remembers that something took until now, where the step is traced.
+    fn span(&self, lane: Lane, name: String, stage: Option<u32>, since: Instant) {
+        if let Some(spans) = &self.spans {
+            let start = (since - self.start).as_secs_f64();
+            spans.borrow_mut().push(Span { lane, name, stage, start, end: self.seconds() });
+        }
+    }
+
+    /// Rows that left at `since` have arrived.
+    pub fn arrived(&self, since: Instant) {
+        self.span(Lane::Exchange, "rows".to_owned(), None, since);
     }
 
     /// Adds bytes that this rank has sent.
@@ -72,6 +111,8 @@ impl Ledger {
         let start = now();
         let result = work();
         self.booked.borrow_mut()[cause as usize] += start.elapsed();
+        let lane = if matches!(cause, Cause::Exchange | Cause::Pipeline) { Lane::Wait } else { Lane::Work };
+        self.span(lane, cause.name().to_owned(), None, start);
         result
     }
 
@@ -86,6 +127,17 @@ impl Ledger {
         seconds[Cause::Compute as usize] = (self.seconds() - seconds.iter().sum::<f64>()).max(0.0);
         seconds
     }
+}
+
+/// `F`, `B`, `I` or `W`, and the microbatch.
+fn piece_name(piece: Piece) -> String {
+    let pass = match piece.pass {
+        Pass::Forward => 'F',
+        Pass::Backward => 'B',
+        Pass::BackwardInput => 'I',
+        Pass::BackwardWeight => 'W',
+    };
+    format!("{pass}{}", piece.microbatch.0)
 }
 
 /// The clock of a rank: deadlines and the ledger.

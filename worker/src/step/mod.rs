@@ -10,6 +10,7 @@ mod norm;
 mod optimizer;
 mod reduce;
 mod statistics;
+mod trace;
 
 pub use batches::{Batches, Cut, n_targets};
 pub use ema::Ema;
@@ -20,3 +21,4 @@ pub use norm::{NormError, NormShare, clip};
 pub use optimizer::{Optimizer, master_kind};
 pub use reduce::{sum_over, sum_over_holders};
 pub use statistics::{Statistics, maxvio, mean};
+pub use trace::{Lane, Span, chrome};

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use ds_model::{
-    ExpertExchange, Gradients, LossWeights, Microbatch, Saved, StageForward, StageInput, StageModel, WeightWork,
+    ExpertExchange, Gradients, LossWeights, Microbatch, Saved, StageForward, StageInput, StageModel, Turn, WeightWork,
 };
 use ds_plan::schedule::{self, Pass, Piece, StageId};
 use tch::Tensor;
 
 use super::executor::{Pipeline, Worker};
+use super::ledger::Ledger;
 use super::statistics::Statistics;
 use crate::error::RankError;
 
@@ -17,6 +18,7 @@ pub struct ModelWork<'a> {
     model: &'a StageModel,
     /// Experts of other ranks.
     exchange: &'a dyn ExpertExchange,
+    ledger: &'a Ledger,
     /// Of this rank, in the order of the model.
     stages: Vec<StageId>,
     microbatches: &'a [Microbatch],
@@ -35,10 +37,21 @@ impl<'a> ModelWork<'a> {
         (model, pipeline): (&'a StageModel, &Pipeline<'_>),
         (microbatches, weights): (&'a [Microbatch], &'a LossWeights),
         gradients: &'a mut Gradients,
-        exchange: &'a dyn ExpertExchange,
+        (exchange, ledger): (&'a dyn ExpertExchange, &'a Ledger),
     ) -> Self {
         let (live, left, statistics) = Default::default();
-        Self { model, exchange, stages: pipeline.stages(), microbatches, weights, gradients, live, left, statistics }
+        Self {
+            model,
+            exchange,
+            ledger,
+            stages: pipeline.stages(),
+            microbatches,
+            weights,
+            gradients,
+            live,
+            left,
+            statistics,
+        }
     }
 
     /// Losses and loads of what was done.
@@ -101,7 +114,12 @@ impl Worker for ModelWork<'_> {
             (place, input, self.weights),
             (saved, gradient),
             (self.gradients, left.as_mut()),
-            self.exchange,
+            (self.exchange, &mut |turn| {
+                self.ledger.enter(Some(match turn {
+                    Turn::Forward => forward,
+                    Turn::Backward => backward,
+                }));
+            }),
         )?;
         self.left.extend(left.map(|left| ((backward.stage, backward.microbatch), left)));
         Ok([self.keep(forward, passed), output])

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod evaluate;
 mod setup;
+mod traces;
 
 use std::path::PathBuf;
 
@@ -132,7 +133,8 @@ impl Trainer {
     /// # Errors
     /// When a peer fails, LibTorch refuses, or the gradient norm is not finite; then the weights are unchanged.
     pub fn step(&mut self, stop: bool) -> Result<StepDone, RankError> {
-        let ledger = Ledger::open();
+        let is_traced = self.is_traced();
+        let ledger = if is_traced { Ledger::traced() } else { Ledger::open() };
         let microbatches = ledger.book(Cause::Data, || self.batches.step(self.n_updates));
         let weights = self.loss_weights(&microbatches, &ledger)?;
         self.gradients.zero();
@@ -150,6 +152,9 @@ impl Trainer {
         self.update_biases(&all);
         self.n_updates += 1;
         let metrics = self.metrics(&all, norm, rate, ledger.seconds());
+        if is_traced {
+            self.write_trace(ledger.spans())?;
+        }
         Ok(StepDone { metrics, stop: all.n_stops > 0.0 })
     }
 
@@ -229,7 +234,7 @@ impl Trainer {
             deadline: self.groups.deadline(),
         };
         let (at, exchange) = ((&self.model, &executor.pipeline), self.exchange.booked(ledger));
-        let mut work = ModelWork::new(at, (microbatches, weights), &mut self.gradients, &exchange);
+        let mut work = ModelWork::new(at, (microbatches, weights), &mut self.gradients, (&exchange, ledger));
         executor.run(&mut work)?;
         Ok(work.statistics())
     }

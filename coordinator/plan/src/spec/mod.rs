@@ -192,6 +192,8 @@ pub struct PhaseSpec {
     pub evaluate_every: u64,
     /// Evaluate on this many bytes of the held-out text at most; none for all.
     pub evaluate_bytes: Option<u64>,
+    /// Steps between steps whose trace is written; 0: none.
+    pub trace_every: u64,
     /// Whether an exponential moving average of the weights is kept, in the memory of the host.
     pub ema: bool,
     /// What the average keeps of itself at an update.

@@ -18,7 +18,7 @@ use crate::norm::rms_norm;
 use crate::parameters::{Gradients, StagePart, Store, StoredParameter};
 use crate::rope::Rope;
 use crate::tape::{Leaf, Tape, Value, Walk};
-use crate::turns::{alone, in_turns};
+use crate::turns::{Turn, alone, in_turns};
 use crate::watch::{Seen, Watch};
 use crate::weight_work::WeightWork;
 use crate::{ModelError, Precision};
@@ -258,7 +258,7 @@ impl StageModel {
 
     /// A forward pass of one microbatch through the stage at `place`, and the backward pass of another one through any of
     /// them, in turns: while rows of one are on their way, the other computes. Weights' gradients wait in `put_off`, if it
-    /// is given. Results are those of [`StageModel::forward_of`] and [`StageModel::backward`], bit for bit.
+    /// is given; `tell` hears of every turn. Results are those of [`StageModel::forward_of`] and [`StageModel::backward`], bit for bit.
     ///
     /// # Errors
     /// When LibTorch refuses or the exchange fails.
@@ -270,11 +270,11 @@ impl StageModel {
         (place, input, weights): (usize, StageInput<'_>, &LossWeights),
         (saved, output_gradient): (Saved, Option<Tensor>),
         (gradients, put_off): (&mut Gradients, Option<&mut WeightWork>),
-        exchange: &dyn ExpertExchange,
+        (exchange, tell): (&dyn ExpertExchange, &mut dyn FnMut(Turn)),
     ) -> Result<(StageForward, Option<Tensor>), ModelError> {
         let watch: &mut Watch<'_> = &mut |_| ();
         let forward = self.run(&self.stages[place], input, weights, exchange, watch, self.tape());
-        in_turns(forward, saved.back(output_gradient, Walk { gradients, exchange, put_off }))
+        in_turns(forward, saved.back(output_gradient, Walk { gradients, exchange, put_off }), tell)
     }
 
     /// Walks a forward pass of any of its stages back. `output_gradient` is that of the stream given to the next stage;

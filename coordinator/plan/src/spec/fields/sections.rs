@@ -135,6 +135,7 @@ fn phase() -> PhaseSpec {
         clip: None,
         mtp_weight: 0.0,
         evaluate_every: 0,
+        trace_every: 0,
         evaluate_bytes: None,
         ema: false,
         ema_decay: 0.0,

@@ -45,6 +45,13 @@ pub(super) const FIELDS: &[Field] = &[
     .nullable()
     .default("null"),
     field(
+        "train[].trace_every",
+        count(0),
+        lens!(s, at => s.train[at.phase].trace_every),
+        "Steps between steps whose trace is written, into traces beside the checkpoints, for ui.perfetto.dev. 0 for none.",
+    )
+    .default("0"),
+    field(
         "train[].ema",
         Kind::Flag,
         lens!(s, at => s.train[at.phase].ema),
