@@ -112,3 +112,35 @@ fn every_schedule_with_a_job_trains_as_1f1b_does() {
         assert!((found - expected).abs() < 1e-4 * expected, "{}: {found}, under 1f1b {expected}", job.display());
     }
 }
+
+#[test]
+fn a_trace_shows_every_rank_and_two_passes_in_turns() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let job = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/jobs/schedule-dualpipe-v.yaml");
+    let mut sets = shortened(folder.path(), 3);
+    sets.extend([("train.0.microbatch".into(), "1".into()), ("train.0.trace_every".into(), "2".into())]);
+    let sets: Vec<String> = sets.iter().flat_map(|(key, value)| ["--set".into(), format!("{key}={value}")]).collect();
+    let home = folder.path().join("home");
+    let (code, _, stderr) = run(dsctl(&home).arg("launch").arg(&job).args(&sets));
+    assert_eq!(code, Some(0), "{stderr}");
+    let traces = home.join("runs/schedule-dualpipe-v-0001/traces");
+    let files: Vec<PathBuf> = std::fs::read_dir(&traces).expect("traces").map(|f| f.expect("a file").path()).collect();
+    assert_eq!(files, [traces.join("step-00000002.json")], "of every second step");
+
+    let trace: serde_json::Value = serde_json::from_slice(&std::fs::read(&files[0]).expect("a trace")).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    for rank in 0..4 {
+        let work: Vec<&str> = events
+            .iter()
+            .filter(|event| event["ph"] == "X" && event["pid"] == rank && event["cat"] == "work")
+            .map(|event| event["name"].as_str().expect("a name"))
+            .collect();
+        for pass in ["F", "B", "I", "W"] {
+            assert!(work.iter().any(|name| name.starts_with(pass)), "rank {rank} has no {pass}: {work:?}");
+        }
+        assert!(work.contains(&"reduce") && work.contains(&"optimizer"), "rank {rank}: {work:?}");
+        // Forward, backward, and the same forward again.
+        let turns = work.windows(3).any(|w| w[0] == w[2] && w[0].starts_with('F') && w[1].starts_with('B'));
+        assert!(turns, "rank {rank}: no pair takes turns in {work:?}");
+    }
+}

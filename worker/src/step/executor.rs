@@ -41,7 +41,7 @@ pub trait Worker {
     fn piece(&mut self, piece: Piece, received: Option<Tensor>) -> Result<Option<Tensor>, RankError>;
 
     /// Does two pieces, a forward one first, so that the communication of each hides behind the other; gives what goes on
-    /// of both.
+    /// of both. It enters them into the ledger itself, turn by turn.
     ///
     /// # Errors
     /// Likewise.
@@ -83,7 +83,6 @@ impl Executor<'_> {
                 Action::Overlapped { forward, backward } => {
                     let pieces = [forward, backward];
                     let received = [mail.receive(forward)?, mail.receive(backward)?];
-                    self.ledger.enter(Some(forward));
                     let outputs = worker.overlapped(pieces, received)?;
                     self.ledger.enter(None);
                     pieces.into_iter().zip(outputs).for_each(|(piece, output)| mail.send(piece, output));
