@@ -9,6 +9,7 @@ use ds_plan::JobPlan;
 use ds_plan::spec::{ScheduleKind, read};
 use ds_tests::job::Job;
 use ds_tests::ranks::{Backend, on_threads, trainer};
+use ds_worker::step::logical;
 use tch::Kind;
 
 const N_STEPS: usize = 5;
@@ -40,15 +41,13 @@ fn five_steps(plan: &JobPlan, folder: &Path) -> Trained {
     let of_ranks = on_threads(plan, Backend::Threads, |rank, endpoint| {
         let mut trainer = trainer(plan, rank, endpoint, folder);
         let losses = (0..N_STEPS).map(|_| trainer.step(false).expect("a step").metrics.loss).collect();
-        let (masters, _) = trainer.weights_and_average().expect("weights");
-        let mut weights = BTreeMap::new();
-        for (parameter, master) in trainer.model().parameters().iter().zip(masters) {
-            for logical in &parameter.logical {
-                let own = logical.index.map_or_else(|| master.shallow_clone(), |row| master.get(row));
-                let values = Vec::try_from(own.to_kind(Kind::Double).flatten(0, -1)).expect("numbers");
-                weights.insert(logical.name.clone(), values);
-            }
-        }
+        // In f64 the model has the master weights themselves.
+        let weights = logical(trainer.model())
+            .map(|(name, slot)| {
+                let values = slot.weight(trainer.model()).to_kind(Kind::Double).flatten(0, -1);
+                (name.to_owned(), Vec::try_from(values).expect("numbers"))
+            })
+            .collect();
         trainer.leave().expect("all ranks leave");
         Trained { losses, weights }
     });
@@ -85,6 +84,7 @@ fn check(name: &str, many: &Trained) {
 /// All legal grids under a schedule with so many stages a rank, of which there must be `n_legal`.
 fn every_grid(schedule: ScheduleKind, n_virtual: u32, n_legal: usize) {
     let mut checked = Vec::new();
+    let mut zero = 0;
     for pipeline in 1..=RANKS_MAX {
         for data in 1..=RANKS_MAX / pipeline {
             for expert in (1..=data).filter(|expert| data % expert == 0) {
@@ -92,9 +92,12 @@ fn every_grid(schedule: ScheduleKind, n_virtual: u32, n_legal: usize) {
                 let job = job(folder.path())
                     .grid(pipeline, data, expert)
                     .with("parallel.schedule", schedule)
-                    .with("parallel.virtual_stages", n_virtual);
+                    .with("parallel.virtual_stages", n_virtual)
+                    .with("parallel.zero", zero);
                 let Some(plan) = planned(&job) else { continue };
-                let name = format!("{schedule} x{n_virtual}, PP{pipeline} x DP{data}, EP{expert}");
+                let name = format!("{schedule} x{n_virtual}, PP{pipeline} x DP{data}, EP{expert}, ZeRO-{zero}");
+                // Every other grid.
+                zero = 1 - zero;
                 check(&name, &five_steps(&plan, folder.path()));
                 checked.push(name);
             }

@@ -16,7 +16,7 @@ use ds_model::{
     Gradients, IGNORED, LossWeights, Microbatch, OneRank, Precision, Products, StageInput, StageModel, StagePart,
 };
 use ds_plan::spec::{AdamWSpec, MomentType};
-use ds_worker::step::{Optimizer, clip};
+use ds_worker::step::{Optimizer, Slots, clip};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ impl Rank {
         let end = Tensor::full([b, 1], IGNORED, (Kind::Int64, device));
         let targets_bt = Tensor::cat(&[ids_bt.narrow(1, 1, t - 1), end], 1);
         Ok(Self {
-            optimizer: Optimizer::new(spec, MomentType::F32, &model),
+            optimizer: Optimizer::new(spec, MomentType::F32, &model, Slots::whole(&model)),
             gradients: Gradients::zeros(&model),
             model,
             microbatch: Microbatch { ids_bt, targets_bt, mtp: Vec::new() },

@@ -45,7 +45,7 @@ pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
     let rows = [
         one(parallel.tensor > 1, "parallel.tensor", &parallel.tensor, "1"),
         one(parallel.context > 1, "parallel.context", &parallel.context, "1"),
-        one(parallel.zero > 0, "parallel.zero", &parallel.zero, "0"),
+        one(parallel.zero > 1, "parallel.zero", &parallel.zero, "0 and 1"),
         one(parallel.recompute == Recompute::Full, "parallel.recompute", &parallel.recompute, "none and norms"),
         one(spec.balance.placement != PlacementPolicy::Fixed, "balance.placement", &"eplb", "fixed"),
     ];
@@ -74,7 +74,7 @@ mod tests {
     fn what_is_planned_only_is_named_with_what_workers_run() {
         refused(|job| job.parallel.tensor = 2, "parallel.tensor 2 is planned, but workers run 1 only");
         refused(|job| job.parallel.context = 2, "parallel.context 2 is planned, but workers run 1 only");
-        refused(|job| job.parallel.zero = 1, "parallel.zero 1 is planned, but workers run 0 only");
+        refused(|job| job.parallel.zero = 2, "parallel.zero 2 is planned, but workers run 0 and 1 only");
         refused(
             |job| job.parallel.recompute = Recompute::Full,
             "parallel.recompute full is planned, but workers run none and norms only",

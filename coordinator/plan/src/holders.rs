@@ -1,6 +1,8 @@
 //! Who holds and who writes what: copies of one parameter on several stages, and the one writer of every record of a
 //! checkpoint.
 
+use std::collections::BTreeMap;
+
 use ds_arch::{LayerId, Parameter, Place, parameters};
 
 use crate::grid::{Coordinates, RankId};
@@ -44,40 +46,53 @@ impl JobPlan {
         parameters(&self.spec().model).into_iter().filter_map(shared).collect()
     }
 
-    /// What a rank writes of a checkpoint. Each record goes to the rank with the least to write so far of those that
-    /// hold it, so that writing is spread over replicas and data ranks.
+    /// What a rank writes of a checkpoint: what it owns, unless an earlier pipeline coordinate holds it too.
     pub fn writes(&self, rank: RankId) -> Writes {
         let (grid, at) = (self.grid(), self.grid().coordinates(rank));
-        let mut elements = vec![0_u64; grid.n_samplers() as usize];
-        let mut writes = Writes { parameters: Vec::new(), gate_biases: Vec::new() };
         if at.tensor != 0 {
-            return writes;
+            return Writes { parameters: Vec::new(), gate_biases: Vec::new() };
         }
-        let own = grid.sampler(rank) as usize;
-        let owned: Vec<Parameter> = parameters(&self.spec().model)
+        let own = grid.sampler(rank);
+        let is_first = |place: Place| self.holders(place).first() == Some(&at.pipeline);
+        let (owners, mut elements) = self.owners(at.pipeline);
+        let parameters = owners
             .into_iter()
-            .filter(|parameter| self.holders(parameter.place).first() == Some(&at.pipeline))
+            .filter(|(parameter, owner)| *owner == own && is_first(parameter.place))
+            .map(|(parameter, _)| parameter)
             .collect();
-        // Experts first: fewer ranks hold them, so the others fill the gaps.
-        let (experts, dense): (Vec<_>, Vec<_>) = owned.into_iter().partition(|p| p.expert.is_some());
-        for parameter in experts.into_iter().chain(dense) {
+        let mut gate_biases = Vec::new();
+        for layer in self.spec().model.moe_layers().filter(|&layer| is_first(Place::Layer(layer))) {
+            let writer = least(&elements, None, grid.n_expert() as usize);
+            elements[writer] += u64::from(self.spec().model.moe.n_experts);
+            if writer == own as usize {
+                gate_biases.push(layer);
+            }
+        }
+        Writes { parameters, gate_biases }
+    }
+
+    /// Which of the ranks at a pipeline coordinate, by their places among the samplers, owns what they hold: writes it to
+    /// checkpoints and, under ZeRO, updates it. A parameter goes to the one with the least so far of those that hold it, so
+    /// that all have about as much; experts come first, since fewer ranks hold them and the others fill the gaps. With it
+    /// the elements of each.
+    pub(crate) fn owners(&self, pipeline: u32) -> (Vec<(Parameter, u32)>, Vec<u64>) {
+        let (grid, stages) = (self.grid(), self.stages_at(pipeline));
+        let mut elements = vec![0_u64; grid.n_samplers() as usize];
+        let held = parameters(&self.spec().model).into_iter().filter(|p| stages.iter().any(|s| s.holds(p.place)));
+        let (experts, dense): (Vec<_>, Vec<_>) = held.partition(|p| p.expert.is_some());
+        let mut owner_of = |parameter: Parameter| {
             let first = parameter.expert.map(|expert| self.expert_index_of(expert.0));
-            let writer = least(&elements, first, grid.n_expert() as usize);
-            elements[writer] += parameter.n_elements();
-            if writer == own {
-                writes.parameters.push(parameter);
-            }
-        }
-        for layer in self.spec().model.moe_layers() {
-            if self.holders(Place::Layer(layer)).first() == Some(&at.pipeline) {
-                let writer = least(&elements, None, grid.n_expert() as usize);
-                elements[writer] += u64::from(self.spec().model.moe.n_experts);
-                if writer == own {
-                    writes.gate_biases.push(layer);
-                }
-            }
-        }
-        writes
+            let owner = least(&elements, first, grid.n_expert() as usize);
+            elements[owner] += parameter.n_elements();
+            (parameter, owner as u32)
+        };
+        let owners = experts.into_iter().chain(dense).map(&mut owner_of).collect();
+        (owners, elements)
+    }
+
+    /// The owner, as a place among the samplers, of every parameter that ranks of this pipeline coordinate hold.
+    pub fn owner_of_names(&self, pipeline: u32) -> BTreeMap<String, u32> {
+        self.owners(pipeline).0.into_iter().map(|(parameter, owner)| (parameter.name, owner)).collect()
     }
 
     /// The rank of a pipeline coordinate that stands for all of them where they are alike.
@@ -98,8 +113,6 @@ fn least(elements: &[u64], first: Option<usize>, n_expert: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use ds_arch::gate_bias_name;
 
     use super::*;
@@ -129,6 +142,24 @@ mod tests {
                 let held = plan.parameters_of(rank);
                 let writes = plan.writes(rank);
                 assert!(writes.parameters.iter().all(|p| held.contains(p)), "{:?} {rank:?}", plan.grid());
+            }
+        }
+    }
+
+    #[test]
+    fn everything_that_a_coordinate_holds_has_one_owner_that_holds_it() {
+        for plan in small_plans().into_iter().chain(plans_of_other_schedules()) {
+            for pipeline in 0..plan.grid().n_pipeline() {
+                let owners = plan.owner_of_names(pipeline);
+                let mut held = 0;
+                for rank in plan.grid().ranks().filter(|&r| plan.grid().coordinates(r).pipeline == pipeline) {
+                    let own = plan.grid().sampler(rank);
+                    let names: Vec<String> = plan.parameters_of(rank).into_iter().map(|p| p.name).collect();
+                    let owned: Vec<_> = owners.iter().filter(|&(_, &owner)| owner == own).collect();
+                    assert!(owned.iter().all(|(name, _)| names.contains(name)), "{:?} {rank:?}", plan.grid());
+                    held += owned.len();
+                }
+                assert_eq!(held, owners.len(), "{:?}", plan.grid());
             }
         }
     }

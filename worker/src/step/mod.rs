@@ -9,8 +9,10 @@ mod model_work;
 mod norm;
 mod optimizer;
 mod reduce;
+mod slots;
 mod statistics;
 mod trace;
+mod zero;
 
 pub use batches::{Batches, Cut, n_targets};
 pub use ema::Ema;
@@ -20,5 +22,7 @@ pub use model_work::ModelWork;
 pub use norm::{NormError, NormShare, clip};
 pub use optimizer::{Optimizer, master_kind};
 pub use reduce::{sum_over, sum_over_holders};
+pub use slots::{Slot, Slots, logical};
 pub use statistics::{Statistics, maxvio, mean};
 pub use trace::{Lane, Span, chrome};
+pub use zero::Zero;

@@ -7,12 +7,14 @@ use ds_plan::spec::{AdamWSpec, MomentType};
 use tch::{Kind, Tensor, no_grad};
 
 use super::norm::scale;
+use super::slots::Slots;
 
 /// Elements of moments that are widened at the same time: what that takes is small beside a rank's weights.
 const WIDENED_AT_ONCE: usize = 8 << 20;
 
-/// Master weights and moments of a stage, aligned with `StageModel::parameters`.
+/// Master weights and moments of what is updated here, aligned with its slots.
 pub struct Optimizer {
+    slots: Slots,
     spec: AdamWSpec,
     /// The model's own tensors where it computes in the masters' format.
     masters: Vec<Tensor>,
@@ -30,13 +32,12 @@ pub fn master_kind(compute: Kind) -> Kind {
 }
 
 impl Optimizer {
-    /// Fresh moments over the model's present weights.
-    pub fn new(spec: AdamWSpec, moments: MomentType, model: &StageModel) -> Self {
-        let parameters = model.parameters();
-        let masters: Vec<Tensor> = parameters
+    /// Fresh moments over the model's present weights in these slots.
+    pub fn new(spec: AdamWSpec, moments: MomentType, model: &StageModel, slots: Slots) -> Self {
+        let masters: Vec<Tensor> = slots
             .iter()
-            .map(|p| {
-                let weight = p.tensor.detach();
+            .map(|slot| {
+                let weight = slot.weight(model);
                 let kind = master_kind(weight.kind());
                 if weight.kind() == kind { weight } else { weight.to_kind(kind) }
             })
@@ -54,9 +55,15 @@ impl Optimizer {
             moments2: zeros(),
             counts: masters.iter().map(|m| Tensor::zeros([], (Kind::Float, m.device()))).collect(),
             n_updates: 0,
-            decays: parameters.iter().map(|p| p.decays).collect(),
+            decays: slots.iter().map(|slot| model.parameters()[slot.parameter].decays).collect(),
             masters,
+            slots,
         }
+    }
+
+    /// What is updated here.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// Master weights, to save or to overwrite in place.
@@ -85,8 +92,8 @@ impl Optimizer {
         self.publish(model);
     }
 
-    /// One update of every parameter with a gradient, and hence of all: an expert without tokens has a zero gradient. It is
-    /// that of gradients times `clip`, which they may be multiplied by in place.
+    /// One update of every slot: an expert without tokens has a zero gradient. Gradients are one tensor a parameter; the
+    /// update is that of gradients times `clip`, which they may be multiplied by in place.
     ///
     /// # Errors
     /// What LibTorch refuses.
@@ -98,15 +105,16 @@ impl Optimizer {
         clip: f64,
     ) -> Result<(), TorchError> {
         self.n_updates += 1;
+        let gradients: Vec<Tensor> = self.slots.iter().map(|slot| slot.of(gradients)).collect();
         if self.masters.iter().all(cuda::takes) {
-            return self.step_on_card(model, gradients, learning_rate, clip);
+            return self.step_on_card(model, &gradients, learning_rate, clip);
         }
-        scale(gradients, clip);
+        scale(&gradients, clip);
         for decays in [true, false] {
             let settings = self.settings(learning_rate, decays);
             let places: Vec<usize> = (0..self.masters.len()).filter(|&i| self.decays[i] == decays).collect();
             for places in self.at_once(&places) {
-                self.update(places, gradients, settings)?;
+                self.update(places, &gradients, settings)?;
             }
         }
         self.publish(model);
@@ -131,13 +139,13 @@ impl Optimizer {
         learning_rate: f64,
         clip: f64,
     ) -> Result<(), TorchError> {
-        for (i, (parameter, master)) in model.parameters().iter().zip(&self.masters).enumerate() {
-            let tensor = &parameter.tensor;
+        for (i, (slot, master)) in self.slots.iter().zip(&self.masters).enumerate() {
+            let tensor = slot.weight(model);
             let weight = Weight {
                 master,
                 gradient: &gradients[i],
                 moments: [&self.moments1[i], &self.moments2[i]],
-                copy: (tensor.kind() != master.kind()).then_some(tensor),
+                copy: (tensor.kind() != master.kind()).then_some(&tensor),
             };
             cuda::adamw(&weight, self.settings(learning_rate, self.decays[i]), clip, self.n_updates)?;
         }
@@ -184,9 +192,10 @@ impl Optimizer {
     /// Copies masters into a model that computes in another format.
     fn publish(&self, model: &StageModel) {
         no_grad(|| {
-            for (parameter, master) in model.parameters().iter().zip(&self.masters) {
-                if parameter.tensor.kind() != master.kind() {
-                    parameter.tensor.shallow_clone().copy_(master);
+            for (slot, master) in self.slots.iter().zip(&self.masters) {
+                let mut weight = slot.weight(model);
+                if weight.kind() != master.kind() {
+                    weight.copy_(master);
                 }
             }
         });

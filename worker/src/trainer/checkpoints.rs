@@ -17,7 +17,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::comm::Group;
 use crate::error::RankError;
-use crate::step::{Ema, Optimizer};
+use crate::step::{Ema, Optimizer, logical};
 
 /// The logical names of what a rank writes.
 pub(super) fn names(writes: Writes) -> HashSet<String> {
@@ -95,12 +95,10 @@ impl Checkpoints {
             (RecordKind::Moment2, optimizer.moments2()),
         ];
         kinds.extend(ema.map(|ema| (RecordKind::Ema, ema.averages())));
-        for (i, parameter) in model.parameters().iter().enumerate() {
-            for logical in parameter.logical.iter().filter(|logical| self.writes.contains(&logical.name)) {
-                for &(kind, tensors) in &kinds {
-                    let values = row(&tensors[i], logical.index);
-                    named.push(Named { name: logical.name.clone(), kind, values });
-                }
+        for (name, slot) in logical(model).filter(|(name, _)| self.writes.contains(*name)) {
+            for &(kind, tensors) in &kinds {
+                let values = optimizer.slots().find(tensors, slot).expect("a rank owns what it writes").detach();
+                named.push(Named { name: name.to_owned(), kind, values });
             }
         }
         for (layer, bias) in model.biases() {
@@ -140,13 +138,14 @@ pub(super) fn load(
     optimizer: &mut Optimizer,
     moments: bool,
 ) -> Result<(), RankError> {
-    let mut kinds = vec![(RecordKind::Weight, optimizer.masters())];
-    if moments {
-        kinds.push((RecordKind::Moment1, optimizer.moments1()));
-        kinds.push((RecordKind::Moment2, optimizer.moments2()));
+    for (name, slot) in logical(model) {
+        // What is updated elsewhere has no master here.
+        let master = optimizer.slots().find(optimizer.masters(), slot);
+        read_into(checkpoint, name, RecordKind::Weight, &master.unwrap_or_else(|| slot.weight(model)))?;
     }
-    for (kind, tensors) in kinds {
-        read_all(checkpoint, model, kind, tensors)?;
+    if moments {
+        read_owned(checkpoint, model, optimizer, (RecordKind::Moment1, optimizer.moments1()))?;
+        read_owned(checkpoint, model, optimizer, (RecordKind::Moment2, optimizer.moments2()))?;
     }
     for (layer, bias) in model.biases() {
         read_into(checkpoint, &gate_bias_name(layer), RecordKind::Bias, &bias)?;
@@ -157,12 +156,32 @@ pub(super) fn load(
 }
 
 /// Loads the averages that a run has kept; true if it has kept any.
-pub(super) fn load_ema(checkpoint: &Checkpoint, model: &StageModel, ema: &Ema) -> Result<bool, RankError> {
+pub(super) fn load_ema(
+    checkpoint: &Checkpoint,
+    model: &StageModel,
+    optimizer: &Optimizer,
+    ema: &Ema,
+) -> Result<bool, RankError> {
     if !checkpoint.records().iter().any(|record| record.kind == RecordKind::Ema) {
         return Ok(false);
     }
-    read_all(checkpoint, model, RecordKind::Ema, ema.averages())?;
+    read_owned(checkpoint, model, optimizer, (RecordKind::Ema, ema.averages()))?;
     Ok(true)
+}
+
+/// Reads what the optimizer updates of one kind into `tensors`, which are aligned with its slots.
+fn read_owned(
+    checkpoint: &Checkpoint,
+    model: &StageModel,
+    optimizer: &Optimizer,
+    (kind, tensors): (RecordKind, &[Tensor]),
+) -> Result<(), RankError> {
+    for (name, slot) in logical(model) {
+        if let Some(target) = optimizer.slots().find(tensors, slot) {
+            read_into(checkpoint, name, kind, &target.detach())?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads what the model holds of one kind into `tensors`, one a parameter.

@@ -20,8 +20,8 @@ use crate::comm::{Endpoint, ReduceOp};
 use crate::error::RankError;
 use crate::exchange::CommExchange;
 use crate::step::{
-    Batches, Cause, Cut, Ema, Executor, Ledger, ModelWork, NormShare, Optimizer, Pipeline, Statistics, clip, maxvio,
-    mean, n_targets, sum_over, sum_over_holders,
+    Batches, Cause, Cut, Ema, Executor, Ledger, ModelWork, NormShare, Optimizer, Pipeline, Slots, Statistics, Zero,
+    clip, maxvio, mean, n_targets, sum_over, sum_over_holders,
 };
 use checkpoints::Checkpoints;
 
@@ -36,6 +36,8 @@ pub struct Trainer {
     model: StageModel,
     gradients: Gradients,
     optimizer: Optimizer,
+    /// Where ranks own parameters.
+    zero: Option<Zero>,
     ema: Option<Ema>,
     norm_share: NormShare,
     groups: Groups,
@@ -71,7 +73,10 @@ impl Trainer {
         let groups = Groups::new(endpoint, &plan, &rank);
         let model = setup::stage_model(&plan, &rank, device)?;
         let phase = plan.spec().train[0].clone();
-        let mut optimizer = Optimizer::new(phase.optimizer, plan.spec().precision.moments, &model);
+        let zero = (plan.spec().parallel.zero > 0)
+            .then(|| Zero::new(&plan, rank.rank, &model, [&groups.data, &groups.replica]));
+        let slots = zero.as_ref().map_or_else(|| Slots::whole(&model), |zero| zero.own().clone());
+        let mut optimizer = Optimizer::new(phase.optimizer, plan.spec().precision.moments, &model, slots);
         let checkpoints = Checkpoints {
             folder: setup.checkpoints.clone(),
             keep: plan.spec().checkpoint.keep,
@@ -92,6 +97,7 @@ impl Trainer {
             rank,
             model,
             optimizer,
+            zero,
             ema,
             groups,
             batches,
@@ -112,12 +118,14 @@ impl Trainer {
         &self.model
     }
 
-    /// Gradients of the last step, after sums; an update may have clipped them. Aligned with the model's parameters.
+    /// Gradients of the last step, after sums; an update may have clipped them. Aligned with the model's parameters. Under
+    /// ZeRO they are sums only where this rank is the owner.
     pub fn gradients(&self) -> &[Tensor] {
         self.gradients.tensors()
     }
 
-    /// Master weights, and their moving average where the job keeps one; aligned with the model's parameters.
+    /// Master weights, and their moving average where the job keeps one; aligned with the model's parameters, or under ZeRO
+    /// with what this rank owns.
     ///
     /// # Errors
     /// When the last update could not be taken up.
@@ -145,6 +153,9 @@ impl Trainer {
         }
         let rate = learning_rate(&self.phase().learning_rate, self.n_updates);
         ledger.book(Cause::Optimizer, || self.update(norm, rate))?;
+        if let Some(zero) = &self.zero {
+            ledger.book(Cause::Reduce, || zero.gather(&self.model, self.groups.deadline()))?;
+        }
         (mine.seconds, mine.exchanged) = (ledger.by_cause(), ledger.exchanged());
         mine.n_stops = if stop { 1.0 } else { 0.0 };
         let n_experts = self.plan.spec().model.moe.n_experts as usize;
@@ -245,6 +256,10 @@ impl Trainer {
         let gradients = self.gradients.tensors();
         for (place, holders) in &self.shared {
             sum_over_holders(&groups.pipeline, holders, &gradients[*place], deadline)?;
+        }
+        if let Some(zero) = &self.zero {
+            zero.reduce(gradients, deadline)?;
+            return Ok(self.norm_share.global_norm(gradients, &groups.world, deadline)?);
         }
         let pick = |experts: bool| -> Vec<Tensor> {
             let of = self.model.parameters().iter().zip(gradients);

@@ -149,7 +149,7 @@ pub(super) fn take_up_weights(
         tracing::info!("resumed at step {}", newest.state().step);
         let ema = ema(optimizer)?;
         if let Some(ema) = &ema
-            && !checkpoints::load_ema(&newest, model, ema)?
+            && !checkpoints::load_ema(&newest, model, optimizer, ema)?
         {
             tracing::warn!("no moving average was kept so far; it starts from the weights");
         }

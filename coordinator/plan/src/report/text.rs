@@ -219,9 +219,7 @@ mod tests {
             (ScheduleKind::DualPipeV, &["schedule dualpipe_v", "  0  F0", "F0.1"]),
         ] {
             let text = text(schedule);
-            let note = format!("  note        parallel.schedule {schedule} is planned, but workers run 1f1b, ");
-            let runs = matches!(schedule, ScheduleKind::GPipe | ScheduleKind::Interleaved | ScheduleKind::LoopedBfs);
-            assert_eq!(text.contains(&note), !runs, "{text}");
+            assert!(!text.contains("is planned, but workers run"), "{text}");
             for part in parts {
                 assert!(text.contains(part), "{part}\n{text}");
             }
