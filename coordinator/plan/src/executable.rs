@@ -42,12 +42,17 @@ pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
     let one = |is_planned_only: bool, field, asked: &dyn fmt::Display, runs: &str| {
         is_planned_only.then(|| PlannedOnly { field, asked: asked.to_string(), runs: runs.to_owned() })
     };
+    let (moves, spares) = match spec.balance.placement {
+        PlacementPolicy::Fixed => (false, 0),
+        PlacementPolicy::Eplb { redundant, .. } => (true, redundant),
+    };
     let rows = [
         one(parallel.tensor > 1, "parallel.tensor", &parallel.tensor, "1"),
         one(parallel.context > 1, "parallel.context", &parallel.context, "1"),
         one(parallel.zero > 1, "parallel.zero", &parallel.zero, "0 and 1"),
         one(parallel.recompute == Recompute::Full, "parallel.recompute", &parallel.recompute, "none and norms"),
-        one(spec.balance.placement != PlacementPolicy::Fixed, "balance.placement", &"eplb", "fixed"),
+        one(spares > 0, "balance.redundant", &spares, "0"),
+        one(moves && parallel.zero > 0, "balance.placement", &"eplb beside parallel.zero", "fixed"),
     ];
     rows.into_iter().flatten().collect()
 }
@@ -79,11 +84,11 @@ mod tests {
             |job| job.parallel.recompute = Recompute::Full,
             "parallel.recompute full is planned, but workers run none and norms only",
         );
+        let placed = |redundant| PlacementPolicy::Eplb { redundant, every: 100, above: 0.2, gain: 0.05 };
+        refused(|job| job.balance.placement = placed(2), "balance.redundant 2 is planned, but workers run 0 only");
         refused(
-            |job| {
-                job.balance.placement = PlacementPolicy::Eplb { redundant: 0, every: 100, above: 0.2, gain: 0.05 };
-            },
-            "balance.placement eplb is planned, but workers run fixed only",
+            |job| (job.balance.placement, job.parallel.zero) = (placed(0), 1),
+            "balance.placement eplb beside parallel.zero is planned, but workers run fixed only",
         );
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Moe {
     bias: Tensor,
     products: Products,
     choice: Choice,
+    /// The slot of every expert, `[e]`; none where that is its number.
+    slots: Option<Tensor>,
 }
 
 /// What a layer's experts did with a microbatch.
@@ -60,6 +62,24 @@ impl Moe {
             bias: Tensor::zeros([i64::from(config.moe.n_experts)], (precision.wide(), device)),
             products: precision.products,
             choice: Choice::Gate,
+            slots: None,
+        }
+    }
+
+    /// From now on slot s holds expert `experts[s]`; slots lie on the ranks in runs, as experts did.
+    pub(crate) fn place(&mut self, experts: &[u32]) {
+        let mut slots = vec![0_i64; experts.len()];
+        for (slot, &expert) in (0..).zip(experts) {
+            slots[expert as usize] = slot;
+        }
+        self.slots = Some(Tensor::from_slice(&slots).to_device(self.bias.device()));
+    }
+
+    /// Where the chosen experts are, `[n, k]`.
+    fn slots_of(&self, experts: &Tensor) -> Tensor {
+        match &self.slots {
+            Some(slots) => slots.index_select(0, &experts.reshape([-1])).view_as(experts),
+            None => experts.shallow_clone(),
         }
     }
 
@@ -69,6 +89,11 @@ impl Moe {
 
     pub(crate) fn bias(&self) -> (LayerId, Tensor) {
         (self.layer, self.bias.shallow_clone())
+    }
+
+    /// Experts that this rank holds.
+    pub(crate) fn n_local(&self) -> usize {
+        self.n_local as usize
     }
 
     pub(crate) fn layer(&self) -> LayerId {
@@ -102,7 +127,8 @@ impl Moe {
         })?;
         let chosen = chosen.expect("the gate has run");
         let load = Vec::<f64>::try_from(loads(&self.config, &chosen.experts, counts))?;
-        let choices = Choices { experts: &chosen.experts, weights: &weights };
+        let slots = self.slots_of(&chosen.experts);
+        let choices = Choices { slots: &slots, weights: &weights };
         let hidden = match exchange.summing() {
             None => self.in_rows(tape, store, (h, &x), &choices, exchange).await?,
             Some(summing) => self.summed(tape, store, (h, &x), &choices, summing).await?,
@@ -120,7 +146,7 @@ impl Moe {
         choices: &Choices<'_>,
         exchange: &dyn ExpertExchange,
     ) -> Result<(Value, Tensor), ModelError> {
-        let permutation = Permutation::new(choices.experts, i64::from(self.config.n_experts), &x.1)?;
+        let permutation = Permutation::new(choices.slots, i64::from(self.config.n_experts), &x.1)?;
         let rows = Rc::new(Rows { route: exchange.route(permutation.counts.clone())?, permutation });
 
         let sent = rows.permutation.spread(&x.1)?;

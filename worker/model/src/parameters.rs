@@ -115,8 +115,25 @@ impl Store {
         store
     }
 
+    /// The experts of the MoE layer of that name prefix are others from now on: the rank's i-th is `experts[i]`.
+    pub(crate) fn rename_experts(&mut self, base: &str, experts: &[u32]) {
+        for (stack, rows) in [("gate_up", 2), ("down", 1)] {
+            let index = self.places[&format!("{base}.{stack}")];
+            for (row, logical) in self.stored[index].logical.iter_mut().enumerate() {
+                let projection = logical.name.rsplit_once('.').and_then(|(rest, _)| rest.rsplit_once('.'));
+                let (_, projection) = projection.expect("an expert's weight is named PREFIX.EXPERT.PROJECTION.weight");
+                logical.name = format!("{base}.{}.{projection}.weight", experts[row / rows]);
+            }
+        }
+    }
+
     pub(crate) fn stored(&self) -> &[StoredParameter] {
         &self.stored
+    }
+
+    /// Where a stored tensor stands.
+    pub(crate) fn place(&self, name: &str) -> usize {
+        self.places[name]
     }
 
     /// A stored tensor as a leaf of a phase.

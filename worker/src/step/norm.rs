@@ -7,7 +7,7 @@ use std::time::Instant;
 use ds_arch::parameters;
 use ds_kernels::{TorchError, norms};
 use ds_model::StageModel;
-use ds_plan::{JobPlan, RankId};
+use ds_plan::JobPlan;
 use tch::{Kind, Tensor, no_grad};
 
 use crate::comm::{CommError, Group, ReduceOp};
@@ -31,11 +31,10 @@ pub enum NormError {
 }
 
 impl NormShare {
-    /// The parameters that the plan lets this rank write to checkpoints: each stands on exactly one rank.
-    pub fn new(plan: &JobPlan, rank: RankId, model: &StageModel) -> Self {
+    /// Of what this rank writes to checkpoints, by logical names: each stands on exactly one rank.
+    pub fn new(plan: &JobPlan, writes: &HashSet<String>, model: &StageModel) -> Self {
         let table = parameters(&plan.spec().model);
         let place: HashMap<&str, usize> = table.iter().enumerate().map(|(i, p)| (p.name.as_str(), i)).collect();
-        let writes: HashSet<String> = plan.writes(rank).parameters.into_iter().map(|p| p.name).collect();
         let mut mine = Vec::new();
         for (i, parameter) in model.parameters().iter().enumerate() {
             for logical in parameter.logical.iter().filter(|logical| writes.contains(&logical.name)) {

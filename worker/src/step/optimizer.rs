@@ -190,7 +190,7 @@ impl Optimizer {
     }
 
     /// Copies masters into a model that computes in another format.
-    fn publish(&self, model: &StageModel) {
+    pub fn publish(&self, model: &StageModel) {
         no_grad(|| {
             for (slot, master) in self.slots.iter().zip(&self.masters) {
                 let mut weight = slot.weight(model);

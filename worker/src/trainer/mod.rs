@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod evaluate;
+mod migration;
 mod setup;
 mod traces;
 
@@ -24,6 +25,7 @@ use crate::step::{
     clip, maxvio, mean, n_targets, sum_over, sum_over_holders,
 };
 use checkpoints::Checkpoints;
+use migration::Residence;
 
 pub(crate) use checkpoints::{read_all, read_into};
 pub use setup::Setup;
@@ -40,6 +42,8 @@ pub struct Trainer {
     zero: Option<Zero>,
     ema: Option<Ema>,
     norm_share: NormShare,
+    /// Where experts live.
+    residence: Residence,
     groups: Groups,
     exchange: CommExchange,
     /// Parameters that other stages have copies of: place in `StageModel::parameters`, holders in the pipeline group.
@@ -89,7 +93,8 @@ impl Trainer {
         let batches = Batches::new(training, &phase, cut, plan.spec().seed, rank.sampler.0, rank.n_microbatches);
         Ok(Self {
             gradients: Gradients::zeros(&model),
-            norm_share: NormShare::new(&plan, rank.rank, &model),
+            norm_share: NormShare::new(&plan, &checkpoints.writes, &model),
+            residence: Residence::new(&plan, &model),
             exchange: setup::exchange(&plan, &groups),
             shared: shared(&plan, &model),
             layers: plan.spec().model.moe_layers().collect(),
@@ -122,6 +127,11 @@ impl Trainer {
     /// ZeRO they are sums only where this rank is the owner.
     pub fn gradients(&self) -> &[Tensor] {
         self.gradients.tensors()
+    }
+
+    /// Expert moves so far, over all layers that this rank holds.
+    pub fn n_expert_moves(&self) -> usize {
+        self.residence.n_moves()
     }
 
     /// Master weights, and their moving average where the job keeps one; aligned with the model's parameters, or under ZeRO
@@ -161,6 +171,7 @@ impl Trainer {
         let n_experts = self.plan.spec().model.moe.n_experts as usize;
         let all = mine.sum(&self.layers, n_experts, &self.groups.world, self.groups.deadline())?;
         self.update_biases(&all);
+        ledger.book(Cause::Reduce, || self.settle_experts(&all))?;
         self.n_updates += 1;
         let metrics = self.metrics(&all, norm, rate, ledger.seconds());
         if is_traced {

@@ -14,8 +14,8 @@ use crate::turns::arrived;
 
 /// What a layer's gate has chosen.
 pub(super) struct Choices<'a> {
-    /// `[n, k]`.
-    pub(super) experts: &'a Tensor,
+    /// Where the experts are, `[n, k]`.
+    pub(super) slots: &'a Tensor,
     /// `[n, k]`.
     pub(super) weights: &'a (Value, Tensor),
 }
@@ -30,7 +30,7 @@ impl Moe {
         choices: &Choices<'_>,
         exchange: &dyn SummingExchange,
     ) -> Result<(Value, Tensor), ModelError> {
-        let visits = Rc::new(exchange.route(choices.experts, &choices.weights.1)?);
+        let visits = Rc::new(exchange.route(choices.slots, &choices.weights.1)?);
         let arrival = exchange.dispatch(&visits, &x.1)?;
         // While tokens are on their way.
         let base = self.shared(tape, store, h, x)?;

@@ -174,6 +174,31 @@ impl StageModel {
         self.all_layers().filter_map(|layer| layer.moe.as_ref()).map(Moe::bias).collect()
     }
 
+    /// Experts of a layer live elsewhere from now on: slot s of the ranks that share them holds expert `experts[s]`, and
+    /// this rank has the slots from `first` on. Logical names follow; weights are the caller's to move.
+    ///
+    /// # Panics
+    /// When the layer is not held here or has no experts.
+    pub fn place_experts(&mut self, layer: LayerId, experts: &[u32], first: usize) {
+        let layers = self.stages.iter_mut().flat_map(|stage| stage.layers.iter_mut().chain(&mut stage.mtp));
+        let mut n_local = 0;
+        for held in layers.filter(|held| held.id == layer.0) {
+            let moe = held.moe.as_mut().expect("a layer with experts");
+            moe.place(experts);
+            n_local = moe.n_local();
+        }
+        let base = format!("model.layers.{}.mlp.experts", layer.0);
+        self.store.rename_experts(&base, &experts[first..first + n_local]);
+    }
+
+    /// The stacks of the experts of a layer, as places in [`StageModel::parameters`].
+    ///
+    /// # Panics
+    /// Likewise.
+    pub fn expert_stacks(&self, layer: LayerId) -> [usize; 2] {
+        ["gate_up", "down"].map(|stack| self.store.place(&format!("model.layers.{}.mlp.experts.{stack}", layer.0)))
+    }
+
     /// Experts take turns from now on, whatever the gates say: for benchmarks.
     pub fn take_turns(&mut self) {
         let layers = self.stages.iter_mut().flat_map(|stage| stage.layers.iter_mut().chain(&mut stage.mtp));
