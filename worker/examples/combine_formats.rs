@@ -11,7 +11,9 @@ use ds_arch::logfmt::{Bits, Levels, Rounding, TILE, decode_row, encode_row, row_
 use ds_arch::{e4m3, e5m2};
 use ds_checkpoint::Checkpoint;
 use ds_data::{TokenFolder, TokenizerChoice, prepare};
-use ds_model::{Arrival, ExpertExchange, LossWeights, ModelError, OneRank, Route, StageInput, StageModel, StagePart};
+use ds_model::{
+    Arrival, ExpertExchange, LossWeights, ModelError, OneRank, Route, SequenceShare, StageInput, StageModel, StagePart,
+};
 use ds_plan::spec::{JobSpec, TokenizerSpec, read};
 use ds_worker::generate::load_weights;
 use ds_worker::step::Cut;
@@ -95,7 +97,11 @@ impl HeldOut {
         let covered = |n: u64| tokens.bytes_of(0..n * u64::from(sequence));
         let n_windows = (1..=tokens.n_windows(sequence, 1)).take_while(|&n| covered(n) <= options.bytes).last();
         let n_windows = n_windows.ok_or("the held-out text is shorter than a sequence, or --bytes is")?;
-        Ok(Self { tokens, cut: Cut { sequence, mtp_depth: 0, device: Device::Cpu }, n_windows })
+        Ok(Self {
+            tokens,
+            cut: Cut { sequence, mtp_depth: 0, device: Device::Cpu, share: SequenceShare::WHOLE },
+            n_windows,
+        })
     }
 
     /// Nats per byte.

@@ -48,7 +48,6 @@ pub fn not_executable_yet(spec: &JobSpec) -> Vec<PlannedOnly> {
     };
     let rows = [
         one(parallel.tensor > 1, "parallel.tensor", &parallel.tensor, "1"),
-        one(parallel.context > 1, "parallel.context", &parallel.context, "1"),
         one(parallel.zero > 1, "parallel.zero", &parallel.zero, "0 and 1"),
         one(parallel.recompute == Recompute::Full, "parallel.recompute", &parallel.recompute, "none and norms"),
         one(spares > 0, "balance.redundant", &spares, "0"),
@@ -78,7 +77,6 @@ mod tests {
     #[test]
     fn what_is_planned_only_is_named_with_what_workers_run() {
         refused(|job| job.parallel.tensor = 2, "parallel.tensor 2 is planned, but workers run 1 only");
-        refused(|job| job.parallel.context = 2, "parallel.context 2 is planned, but workers run 1 only");
         refused(|job| job.parallel.zero = 2, "parallel.zero 2 is planned, but workers run 0 and 1 only");
         refused(
             |job| job.parallel.recompute = Recompute::Full,

@@ -37,6 +37,8 @@ pub enum GroupKind {
     Pipeline,
     /// All data × context ranks of one pipeline coordinate: gradients of dense parameters, loads, token counts.
     Data,
+    /// The ranks that share the same sequences: what attention needs of other positions. Only where there are several.
+    Context,
     /// The ranks that the experts of a layer are spread over: dispatch and combine.
     Expert,
     /// The ranks that hold the same experts: their gradients.
@@ -186,6 +188,13 @@ impl Grid {
         ];
         let mut groups = Vec::new();
         self.cut(&keys, &mut groups);
+        if self.context > 1 {
+            let sharers: KeyOf<'_> = &|rank| {
+                let at = self.coordinates(rank);
+                (at.pipeline, at.data, at.tensor)
+            };
+            self.cut(&[(GroupKind::Context, sharers)], &mut groups);
+        }
         groups
     }
 

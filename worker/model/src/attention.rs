@@ -2,6 +2,7 @@
 
 mod absorbed;
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use ds_arch::{AttentionConfig, ModelConfig};
@@ -11,8 +12,10 @@ use tch::{Kind, Tensor};
 use crate::norm::rms_norm;
 use crate::parameters::Store;
 use crate::rope::Rope;
+use crate::sequence::{Angles, sharing};
 use crate::tape::{Leaf, Tape, Value};
-use crate::{ModelError, Products};
+use crate::turns::arrived;
+use crate::{ModelError, Products, SequenceExchange};
 
 /// Epsilon of the norms of compressed queries, keys and values, whatever the model's other norms have: released code
 /// never sets it.
@@ -44,12 +47,13 @@ impl Attention {
     }
 
     /// h + attention of its norm; `[b, t, d]` to `[b, t, d]`. Norms and up-projections are cheap to run again.
-    pub(crate) fn forward(
+    /// Where ranks share sequences, they gather the latents of keys and values.
+    pub(crate) async fn forward(
         self: &Rc<Self>,
         tape: &mut Tape,
         store: &Store,
         h: &(Value, Tensor),
-        rope: &Rc<Rope>,
+        (angles, sequences): (&Rc<Angles>, Option<&dyn SequenceExchange>),
     ) -> Result<(Value, Tensor), ModelError> {
         let mut leaves = self.leaves(store);
         let mut query = leaves.split_off(5);
@@ -58,7 +62,11 @@ impl Attention {
         let (eps, products) = (self.eps, self.products);
         let [x] = tape.cheap(&[h], vec![norm], move |inputs, w| Ok([rms_norm(&inputs[0], &w[0].tensor, eps)?]))?;
         let project = |inputs: &[Tensor], w: &[Leaf]| Ok([products.linear(&inputs[0], &w[0].tensor)?]);
-        let [compressed] = tape.graph(&[&x], vec![down], project)?;
+        let [mut compressed] = tape.graph(&[&x], vec![down], project)?;
+        if let Some(sequences) = sequences {
+            let all = arrived(sequences.gather(&compressed.1)?).await?;
+            compressed = tape.moved(compressed.0, all, Box::new(|g, exchange| sharing(exchange).sum_shares(&g)));
+        }
         // The query's latent, or what the one projection reads.
         let source = if query.len() == 1 {
             (x.0, x.1.shallow_clone())
@@ -66,25 +74,47 @@ impl Attention {
             let [latent] = tape.graph(&[&x], vec![query.remove(0)], project)?;
             latent
         };
-        let (this, rope) = (self.clone(), rope.clone());
+        let (this, own) = (self.clone(), angles.clone());
         let leaves = [latent_norm, up].into_iter().chain(query).collect();
         let [q, k, v] = tape.cheap(&[&compressed, &source], leaves, move |inputs, w| {
             let w: Vec<&Tensor> = w.iter().map(|leaf| &leaf.tensor).collect();
-            let q = this.expand_query(&inputs[1], &w[2..], &rope)?;
-            let (k, v) = this.expand(&inputs[0], w[0], w[1], &rope)?;
+            let q = this.expand_query(&inputs[1], &w[2..], &own.queries)?;
+            let (k, v) = this.expand(&inputs[0], w[0], w[1], &own.keys)?;
             Ok([q, k, v].map(widened))
         })?;
         let [h] = tape.graph(&[h, &q, &k, &v], vec![out], |inputs, w| {
             let [h, q, k, v] = inputs else { unreachable!("there are four inputs") };
-            Ok([h + self.attended(q, k, v, &w[0].tensor, h.kind())?])
+            let o = match &angles.runs {
+                None => self.attend(q, k, v, None),
+                Some(runs) => self.attend_in_runs(q, k, v, runs),
+            };
+            Ok([h + self.project(&o.to_kind(h.kind()), &w[0].tensor)?])
         })?;
         Ok(h)
     }
 
-    /// The output's projection of causal attention; `[b, heads, t, width]` each, to `[b, t, d]`.
-    fn attended(&self, q: &Tensor, k: &Tensor, v: &Tensor, out: &Tensor, kind: Kind) -> Result<Tensor, ModelError> {
+    /// Attention, causal without a mask; `[b, heads, t, width]` each, and so is what it gives.
+    fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Tensor {
         let scale = f64::from(self.config.qk_dim()).powf(-0.5) * self.config.rope.logit_scale();
-        let o = Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, true, scale, false).to_kind(kind);
+        Tensor::scaled_dot_product_attention(q, k, v, mask, 0.0, mask.is_none(), scale, false)
+    }
+
+    /// Likewise where the queries are those of some runs of positions, one after the other, and keys are all.
+    fn attend_in_runs(&self, q: &Tensor, k: &Tensor, v: &Tensor, runs: &[Range<i64>]) -> Tensor {
+        let mut first = 0;
+        let run = |run: &Range<i64>| {
+            let n = run.end - run.start;
+            let seen = |all: &Tensor| all.narrow(2, 0, run.end);
+            let mask = Tensor::ones([n, run.end], (Kind::Bool, q.device())).tril(run.start);
+            let o = self.attend(&q.narrow(2, first, n), &seen(k), &seen(v), Some(&mask));
+            first += n;
+            o
+        };
+        Tensor::cat(&runs.iter().map(run).collect::<Vec<_>>(), 2)
+    }
+
+    /// The output's projection of what attention gave, `[b, heads, t, width]`: `[b, t, d]`.
+    fn project(&self, o: &Tensor, out: &Tensor) -> Result<Tensor, ModelError> {
         let (b, _, t, _) = o.size4().expect("attention is sequences × heads × tokens × width");
         let width = i64::from(self.config.n_heads * self.config.v_head_dim);
         let o = o.narrow(-1, 0, self.config.v_head_dim.into()).transpose(1, 2).reshape([b, t, width]);

@@ -4,6 +4,8 @@ use ds_arch::{BiasUse, GateScore, GroupLimit, GroupScore, MoeConfig};
 use ds_kernels::cuda::{self, GateRule, Score};
 use tch::{Kind, Tensor};
 
+use crate::{ModelError, SequenceExchange};
+
 /// The gate of one layer, applied to n tokens.
 #[derive(Debug)]
 pub struct Chosen {
@@ -126,15 +128,32 @@ pub fn unbiased_choices(moe: &MoeConfig, scores: &Tensor) -> Tensor {
 /// `[n, k]`. All tokens as one sequence give the balance of a whole batch (arXiv 2405.04434, the released gate's other
 /// way).
 pub fn balance(moe: &MoeConfig, scores: &Tensor, choices: &Tensor, b: i64) -> Tensor {
+    balance_of_share(moe, scores, choices, b, None).expect("nobody else is asked")
+}
+
+/// This rank's part of [`balance`], whose sum over the ranks that share the sequences is the whole: f counts the tokens of
+/// all, P those here.
+pub(crate) fn balance_of_share(
+    moe: &MoeConfig,
+    scores: &Tensor,
+    choices: &Tensor,
+    b: i64,
+    sequences: Option<&dyn SequenceExchange>,
+) -> Result<Tensor, ModelError> {
     let (k, e) = (i64::from(moe.top_k), i64::from(moe.n_experts));
-    let sequences = scores.reshape([b, -1, e]);
-    let t = sequences.size()[1];
-    let top = choices.reshape([b, t * k]);
+    let by_sequence = scores.reshape([b, -1, e]);
+    let here = by_sequence.size()[1];
+    let top = choices.reshape([b, here * k]);
     let ones = Tensor::ones_like(&top).to_kind(scores.kind());
-    let counts = Tensor::zeros([b, e], (scores.kind(), scores.device())).scatter_add(1, &top, &ones);
-    let shares = &sequences / sequences.sum_dim_intlist([-1_i64].as_slice(), true, None::<Kind>);
-    let means = shares.mean_dim([1_i64].as_slice(), false, None::<Kind>);
-    (counts * (e as f64 / (k * t) as f64) * means).sum(None::<Kind>)
+    let mut counts = Tensor::zeros([b, e], (scores.kind(), scores.device())).scatter_add(1, &top, &ones);
+    let mut t = here;
+    if let Some(sequences) = sequences {
+        counts = sequences.sum(&counts)?;
+        t *= sequences.share().n as i64;
+    }
+    let shares = &by_sequence / by_sequence.sum_dim_intlist([-1_i64].as_slice(), true, None::<Kind>);
+    let means = shares.mean_dim([1_i64].as_slice(), false, None::<Kind>) * (here as f64 / t as f64);
+    Ok((counts * (e as f64 / (k * t) as f64) * means).sum(None::<Kind>))
 }
 
 /// Tokens that each expert got, `[e]` in f64; those whose target is not `counts` are left out. `counts` is `[n]`.

@@ -20,6 +20,7 @@ mod norm;
 mod parameters;
 mod precision;
 pub mod rope;
+mod sequence;
 mod stage;
 mod tape;
 mod turns;
@@ -32,6 +33,7 @@ pub use exchange::{Arrival, ExpertExchange, Leg, OneRank, Route, SummingExchange
 pub use loss::{IGNORED, LossWeights, StageLosses};
 pub use parameters::{Gradients, Logical, StagePart, StoredParameter};
 pub use precision::{Precision, Products};
+pub use sequence::{SequenceExchange, SequenceShare};
 pub use stage::{Cache, Decoded, Microbatch, Place, Saved, StageForward, StageInput, StageModel, Step, column};
 pub use turns::Turn;
 pub use watch::{Seen, Watch};

@@ -11,7 +11,7 @@ use tch::{Device, Tensor};
 
 use crate::exchange::{Arrival, ExpertExchange, Route};
 use crate::feed_forward::feed_forward;
-use crate::gate::{Choice, Chosen, balance, choose, loads, unbiased_choices};
+use crate::gate::{Choice, Chosen, balance_of_share, choose, loads, unbiased_choices};
 use crate::norm::rms_norm;
 use crate::parameters::Store;
 use crate::tape::{Leaf, Tape, Value, Walk};
@@ -120,8 +120,8 @@ impl Moe {
         let [weights, of_sequences, of_all] = tape.graph(&[&widened], vec![gate], |inputs, leaves| {
             let gate = choose(&self.config, &inputs[0], &leaves[0].tensor, &self.bias, self.choice);
             let choices = unbiased_choices(&self.config, &gate.scores);
-            let balance = |b| balance(&self.config, &gate.scores, &choices, b);
-            let outputs = [gate.weights.shallow_clone(), balance(n_sequences), balance(1)];
+            let balance = |b| balance_of_share(&self.config, &gate.scores, &choices, b, exchange.sequences());
+            let outputs = [gate.weights.shallow_clone(), balance(n_sequences)?, balance(1)?];
             chosen = Some(gate);
             Ok(outputs)
         })?;

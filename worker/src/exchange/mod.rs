@@ -3,13 +3,14 @@
 
 mod choices;
 mod node_limited;
+mod sequences;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 use std::time::{Duration, Instant};
 
-use ds_model::{Arrival, ExpertExchange, ModelError, Route, SummingExchange};
+use ds_model::{Arrival, ExpertExchange, ModelError, Route, SequenceExchange, SummingExchange};
 use ds_plan::RankId;
 use ds_proto::ExchangeBytes;
 use tch::{Kind, Tensor};
@@ -26,6 +27,8 @@ pub(crate) struct CommExchange {
     group: Group,
     /// Where tokens travel over nodes.
     nodes: Option<Nodes>,
+    /// Ranks that share sequences.
+    context: Option<Group>,
     /// Places of the group that share a node, in order.
     n_on_node: usize,
     n_local: usize,
@@ -37,7 +40,7 @@ impl CommExchange {
     /// Of `n_experts` over `group`, which must divide them; an operation that takes longer than `timeout` has failed.
     pub(crate) fn new(group: Group, n_experts: u32, formats: Formats, timeout: Duration) -> Self {
         let (n_on_node, n_local) = (group.size(), n_experts as usize / group.size());
-        Self { group, nodes: None, n_on_node, n_local, formats, timeout }
+        Self { group, nodes: None, context: None, n_on_node, n_local, formats, timeout }
     }
 
     /// The same where so many places of the group share a node, which only counts what crosses between nodes.
@@ -48,6 +51,11 @@ impl CommExchange {
     /// The same limited by nodes, if there are any.
     pub(crate) fn over(self, nodes: Option<Nodes>) -> Self {
         Self { nodes, ..self }
+    }
+
+    /// The same among ranks that share sequences, if there are any.
+    pub(crate) fn sharing(self, context: Option<Group>) -> Self {
+        Self { context, ..self }
     }
 
     /// Books the time that it waits to a ledger.
@@ -164,6 +172,10 @@ impl ExpertExchange for Booked<'_> {
 
     fn summing(&self) -> Option<&dyn SummingExchange> {
         self.exchange.nodes.is_some().then_some(self)
+    }
+
+    fn sequences(&self) -> Option<&dyn SequenceExchange> {
+        self.exchange.context.is_some().then_some(self)
     }
 }
 

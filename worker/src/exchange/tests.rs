@@ -120,6 +120,7 @@ impl Case {
         CommExchange {
             group: group(0, (0..n).collect()),
             nodes: Some(Nodes { peers, node }),
+            context: None,
             n_on_node: each,
             n_local: self.n_local,
             formats,

@@ -4,7 +4,7 @@
 //! Shapes: b sequences, t tokens of a sequence.
 
 use ds_data::{Order, TokenFolder};
-use ds_model::{IGNORED, Microbatch};
+use ds_model::{IGNORED, Microbatch, SequenceShare};
 use ds_plan::spec::PhaseSpec;
 use tch::{Device, Kind, Tensor};
 
@@ -20,7 +20,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Of the sampler-th of the ranks that see different tokens.
+    /// Of the sampler-th of those that see different sequences.
     pub fn new(tokens: TokenFolder, phase: &PhaseSpec, cut: Cut, seed: u64, sampler: u32, n_microbatches: u32) -> Self {
         let order = Order::new(tokens.n_windows(phase.sequence, cut.extra()), seed);
         Self {
@@ -57,6 +57,8 @@ pub struct Cut {
     pub mtp_depth: u32,
     /// Where the tensors lie.
     pub device: Device,
+    /// Which positions of every sequence this rank has.
+    pub share: SequenceShare,
 }
 
 impl Cut {
@@ -65,7 +67,7 @@ impl Cut {
         1 + self.mtp_depth
     }
 
-    /// Inputs and targets of `windows`; a window that the text's end cut short is filled up with ignored targets.
+    /// Inputs and targets of `windows` at this rank's positions; a window that the text's end cut short is filled up with ignored targets.
     pub fn microbatch(&self, windows: &[Vec<u32>]) -> Microbatch {
         let shifted = |by: usize, pad: i64| self.tensor(windows, by, pad);
         Microbatch {
@@ -81,7 +83,11 @@ impl Cut {
             .iter()
             .flat_map(|window| (by..by + t).map(|i| window.get(i).map_or(pad, |&token| i64::from(token))))
             .collect();
-        Tensor::from_slice(&values).view([windows.len() as i64, t as i64]).to_device(self.device)
+        let whole = Tensor::from_slice(&values).view([windows.len() as i64, t as i64]).to_device(self.device);
+        if self.share == SequenceShare::WHOLE {
+            return whole;
+        }
+        whole.index_select(1, &self.share.positions(t as i64, self.device))
     }
 }
 

@@ -94,8 +94,8 @@ impl Share {
         };
         Self {
             n_windows,
-            sampler: u64::from(trainer.rank.sampler.0),
-            n_samplers: u64::from(trainer.rank.sampler.1),
+            sampler: u64::from(trainer.rank.at.data),
+            n_samplers: u64::from(trainer.plan.grid().n_data()),
             microbatch: u64::from(phase.microbatch),
             sequence: phase.sequence,
             extra: trainer.cut.extra(),

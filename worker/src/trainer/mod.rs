@@ -88,9 +88,10 @@ impl Trainer {
         };
         let (n_updates, ema) = setup::take_up_weights(&plan, &checkpoints, &model, &mut optimizer, &groups)?;
 
-        let cut = Cut { sequence: phase.sequence, mtp_depth: plan.spec().model.mtp.depth, device };
+        let share = setup::sequence_share(&plan, &rank);
+        let cut = Cut { sequence: phase.sequence, mtp_depth: plan.spec().model.mtp.depth, device, share };
         let (training, validation) = setup::open_tokens(&plan, &setup, cut)?;
-        let batches = Batches::new(training, &phase, cut, plan.spec().seed, rank.sampler.0, rank.n_microbatches);
+        let batches = Batches::new(training, &phase, cut, plan.spec().seed, rank.at.data, rank.n_microbatches);
         Ok(Self {
             gradients: Gradients::zeros(&model),
             norm_share: NormShare::new(&plan, &checkpoints.writes, &model),
@@ -244,7 +245,8 @@ impl Trainer {
         ledger: &Ledger,
     ) -> Result<Statistics, RankError> {
         let phase = self.phase();
-        let shape = [phase.microbatch, phase.sequence, self.plan.spec().model.hidden_size].map(i64::from);
+        let here = phase.sequence / self.cut.share.n as u32;
+        let shape = [phase.microbatch, here, self.plan.spec().model.hidden_size].map(i64::from);
         let executor = Executor {
             pipeline: Pipeline {
                 group: &self.groups.pipeline,

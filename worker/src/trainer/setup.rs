@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ds_data::{TokenFolder, TokenizerChoice, prepare};
 use ds_kernels::fp8::{self, ScaleRule};
-use ds_model::{Precision, Products, StageModel, StagePart};
+use ds_model::{Precision, Products, SequenceShare, StageModel, StagePart};
 use ds_plan::spec::{BalancePolicy, ComputeType, PrecisionSpec, Recompute, ScaleType, TokenizerSpec};
 use ds_plan::{GroupKind, JobPlan, RankPlan, Stage};
 use tch::{Device, Kind};
@@ -32,6 +32,8 @@ pub(crate) struct Groups {
     pub(crate) world: Group,
     pub(crate) pipeline: Group,
     pub(crate) data: Group,
+    /// Of ranks that share sequences.
+    pub(crate) context: Option<Group>,
     pub(crate) expert: Group,
     pub(crate) replica: Group,
     /// Of an exchange that is limited by nodes: those of the same index, those of the same node.
@@ -51,6 +53,7 @@ impl Groups {
             world: of(GroupKind::World),
             pipeline: of(GroupKind::Pipeline),
             data: of(GroupKind::Data),
+            context: found(GroupKind::Context),
             expert: of(GroupKind::Expert),
             replica: of(GroupKind::Replica),
             nodes: found(GroupKind::Peers).zip(found(GroupKind::Node)),
@@ -103,6 +106,12 @@ pub(super) fn exchange(plan: &JobPlan, groups: &Groups) -> CommExchange {
     CommExchange::new(groups.expert.clone(), spec.model.moe.n_experts, Formats::of(&spec.precision), groups.timeout)
         .on_nodes_of(plan.grid().n_expert_on_node(spec.cluster.gpus_per_node))
         .over(nodes)
+        .sharing(groups.context.clone())
+}
+
+/// Which positions of its sequences a rank has.
+pub(super) fn sequence_share(plan: &JobPlan, rank: &RankPlan) -> SequenceShare {
+    SequenceShare { place: rank.at.context as usize, n: plan.grid().n_context() as usize }
 }
 
 /// The rank's part of the network, with initial weights.

@@ -255,6 +255,7 @@ fn group_reports(plan: &JobPlan) -> Vec<GroupReport> {
         (GroupKind::World, "world"),
         (GroupKind::Pipeline, "pipeline"),
         (GroupKind::Data, "data"),
+        (GroupKind::Context, "context"),
         (GroupKind::Expert, "expert"),
         (GroupKind::Replica, "replica"),
         (GroupKind::Peers, "peers"),

@@ -5,7 +5,7 @@ mod visits;
 
 use tch::Tensor;
 
-use crate::ModelError;
+use crate::{ModelError, SequenceExchange};
 
 pub use leg::Leg;
 pub use visits::{Visitors, Visits};
@@ -48,6 +48,11 @@ pub trait ExpertExchange {
 
     /// The other way to move tokens, where this exchange takes it: each once to every rank, results added on the way back.
     fn summing(&self) -> Option<&dyn SummingExchange> {
+        None
+    }
+
+    /// How ranks that share sequences reach each other; none where each has whole ones.
+    fn sequences(&self) -> Option<&dyn SequenceExchange> {
         None
     }
 }

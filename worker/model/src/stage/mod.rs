@@ -17,6 +17,7 @@ use crate::moe::Moe;
 use crate::norm::rms_norm;
 use crate::parameters::{Gradients, StagePart, Store, StoredParameter};
 use crate::rope::Rope;
+use crate::sequence::{Angles, SequenceExchange, SequenceShare};
 use crate::tape::{Leaf, Tape, Value, Walk};
 use crate::turns::{Turn, alone, in_turns};
 use crate::watch::{Seen, Watch};
@@ -102,7 +103,7 @@ impl Saved {
 /// A pass in progress.
 struct Pass<'a> {
     tape: Tape,
-    rope: Rc<Rope>,
+    angles: Rc<Angles>,
     weights: &'a LossWeights,
     exchange: &'a dyn ExpertExchange,
     watch: &'a mut Watch<'a>,
@@ -345,10 +346,12 @@ impl StageModel {
     ) -> Result<StageForward, ModelError> {
         let StageInput { microbatch, hidden } = input;
         assert_eq!(hidden.is_none(), stage.part.embeds, "a stage embeds or gets a stream");
-        let t = microbatch.ids_bt.size()[1];
+        let share = exchange.sequences().map_or(SequenceShare::WHOLE, SequenceExchange::share);
+        let t = microbatch.ids_bt.size()[1] * share.n as i64;
         let rope = Rc::new(Rope::new(&self.config.attention, t, self.precision.kind, self.device));
+        let angles = Rc::new(Angles::of(rope, share, self.device));
         let (seeds, losses, loads) = Default::default();
-        let mut pass = Pass { tape, rope, weights, exchange, watch, seeds, losses, loads };
+        let mut pass = Pass { tape, angles, weights, exchange, watch, seeds, losses, loads };
         let stream_in = hidden.map(|hidden| (pass.tape.value(), hidden));
         let input = stream_in.as_ref().map(|(value, _)| *value);
         let mut h = match stream_in {
@@ -384,7 +387,8 @@ impl StageModel {
         h: &(Value, Tensor),
         counts: &Tensor,
     ) -> Result<(Value, Tensor), ModelError> {
-        let h = layer.attention.forward(&mut pass.tape, &self.store, h, &pass.rope)?;
+        let attends = (&pass.angles, pass.exchange.sequences());
+        let h = layer.attention.forward(&mut pass.tape, &self.store, h, attends).await?;
         (pass.watch)(Seen::Attended(LayerId(layer.id), &h.1));
         let h = match &layer.moe {
             Some(moe) => self.experts(moe, pass, &h, counts).await?,
@@ -406,7 +410,9 @@ impl StageModel {
         (pass.watch)(Seen::Chosen(moe.layer(), &done.chosen));
         let [of_sequences, of_all] = &done.balance;
         pass.losses.balance.0 += of_sequences.1.double_value(&[]);
-        pass.losses.balance.1 += h.1.size()[0] as f64;
+        // Ranks that share sequences count a share of each.
+        let n_sharers = pass.exchange.sequences().map_or(1, |sequences| sequences.share().n);
+        pass.losses.balance.1 += h.1.size()[0] as f64 / n_sharers as f64;
         pass.seed(of_sequences, pass.weights.balance);
         pass.seed(of_all, pass.weights.batch_balance);
         pass.loads.push((moe.layer(), done.load));

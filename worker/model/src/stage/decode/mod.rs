@@ -6,6 +6,8 @@
 
 mod cache;
 
+use std::rc::Rc;
+
 use tch::{Tensor, no_grad};
 
 use super::{EMBEDDING, Layer, StageModel};
@@ -14,6 +16,7 @@ use crate::exchange::ExpertExchange;
 use crate::feed_forward::feed_forward;
 use crate::norm::rms_norm;
 use crate::precision::linear;
+use crate::sequence::Angles;
 use crate::tape::Tape;
 use crate::turns::alone;
 use cache::View;
@@ -195,7 +198,8 @@ impl StageModel {
             Place::First => {
                 let mut tape = Tape::forgetful();
                 let h = (tape.value(), h.shallow_clone());
-                layer.attention.forward(&mut tape, &self.store, &h, &view.rope)?.1
+                let angles = Rc::new(Angles::whole(view.rope.clone()));
+                alone(layer.attention.forward(&mut tape, &self.store, &h, (&angles, None)))?.1
             }
             Place::From(_) => {
                 let past = cache.read(place_in_cache, view);
