@@ -291,6 +291,18 @@ mod tests {
     }
 
     #[test]
+    fn ranks_that_share_sequences_have_a_group_where_there_are_several() {
+        for grid in small_grids() {
+            let groups = of_kind(&grid, GroupKind::Context);
+            assert_eq!(groups.is_empty(), grid.n_context() == 1, "{grid:?}");
+            for group in groups {
+                let places = group.ranks.iter().map(|&rank| grid.coordinates(rank).context);
+                assert!(places.eq(0..grid.n_context()), "{grid:?} {group:?}");
+            }
+        }
+    }
+
+    #[test]
     fn groups_of_a_kind_are_equally_large() {
         for grid in small_grids() {
             for kind in KINDS {
@@ -300,7 +312,9 @@ mod tests {
                     GroupKind::Data => grid.n_samplers(),
                     GroupKind::Expert => grid.n_expert(),
                     GroupKind::Replica => grid.n_replicas(),
-                    GroupKind::Peers | GroupKind::Node => unreachable!("they are no groups of every grid"),
+                    GroupKind::Context | GroupKind::Peers | GroupKind::Node => {
+                        unreachable!("they are no groups of every grid")
+                    }
                 };
                 for group in of_kind(&grid, kind) {
                     assert_eq!(group.ranks.len(), size as usize, "{grid:?} {group:?}");
