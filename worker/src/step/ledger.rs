@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use ds_plan::schedule::{Pass, Piece};
+use ds_plan::schedule::Piece;
 use ds_proto::ExchangeBytes;
 
 use super::trace::{Lane, Span};
@@ -77,21 +77,22 @@ impl Ledger {
     pub fn enter(&self, piece: Option<Piece>) {
         let Some(now) = self.spans.as_ref().map(|_| now()) else { return };
         if let Some((before, since)) = self.piece.replace(piece.map(|piece| (piece, now))) {
-            self.span(Lane::Work, piece_name(before), Some(before.stage.0), since);
+            let name = format!("{}{}", before.pass.letter(), before.microbatch.0);
+            self.span(Lane::Work, name, Some(before.stage.0), since);
         }
     }
 
     /// Remembers that something took until now, where the step is traced.
-    fn span(&self, lane: Lane, name: String, stage: Option<u32>, since: Instant) {
+    fn span(&self, lane: Lane, name: impl Into<String>, stage: Option<u32>, since: Instant) {
         if let Some(spans) = &self.spans {
             let start = (since - self.start).as_secs_f64();
-            spans.borrow_mut().push(Span { lane, name, stage, start, end: self.seconds() });
+            spans.borrow_mut().push(Span { lane, name: name.into(), stage, start, end: self.seconds() });
         }
     }
 
     /// Rows that left at `since` have arrived.
     pub fn arrived(&self, since: Instant) {
-        self.span(Lane::Exchange, "rows".to_owned(), None, since);
+        self.span(Lane::Exchange, "rows", None, since);
     }
 
     /// Adds bytes that this rank has sent.
@@ -112,7 +113,7 @@ impl Ledger {
         let result = work();
         self.booked.borrow_mut()[cause as usize] += start.elapsed();
         let lane = if matches!(cause, Cause::Exchange | Cause::Pipeline) { Lane::Wait } else { Lane::Work };
-        self.span(lane, cause.name().to_owned(), None, start);
+        self.span(lane, cause.name(), None, start);
         result
     }
 
@@ -127,17 +128,6 @@ impl Ledger {
         seconds[Cause::Compute as usize] = (self.seconds() - seconds.iter().sum::<f64>()).max(0.0);
         seconds
     }
-}
-
-/// `F`, `B`, `I` or `W`, and the microbatch.
-fn piece_name(piece: Piece) -> String {
-    let pass = match piece.pass {
-        Pass::Forward => 'F',
-        Pass::Backward => 'B',
-        Pass::BackwardInput => 'I',
-        Pass::BackwardWeight => 'W',
-    };
-    format!("{pass}{}", piece.microbatch.0)
 }
 
 /// The clock of a rank: deadlines and the ledger.

@@ -3,7 +3,6 @@
 
 use std::io::{self, Write};
 
-use ds_plan::schedule::Pass;
 use serde_json::{Value, json};
 
 use crate::simulate::{Run, Span, Stream};
@@ -77,15 +76,7 @@ impl Events<'_> {
 }
 
 fn event(rank: u32, span: &Span) -> Value {
-    let piece = span.piece.map(|piece| {
-        let letter = match piece.pass {
-            Pass::Forward => 'F',
-            Pass::Backward => 'B',
-            Pass::BackwardInput => 'I',
-            Pass::BackwardWeight => 'W',
-        };
-        format!(" {letter}{}", piece.microbatch.0)
-    });
+    let piece = span.piece.map(|piece| format!(" {}{}", piece.pass.letter(), piece.microbatch.0));
     json!({
         "ph": "X",
         "pid": rank,

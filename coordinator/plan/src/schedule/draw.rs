@@ -63,12 +63,7 @@ impl Names {
     }
 
     fn piece(&self, piece: Piece) -> String {
-        let letter = match piece.pass {
-            Pass::Forward => 'F',
-            Pass::Backward => 'B',
-            Pass::BackwardInput => 'I',
-            Pass::BackwardWeight => 'W',
-        };
+        let letter = piece.pass.letter();
         match self.told.iter().position(|&stage| stage == piece.stage) {
             Some(place) if place > 0 => format!("{letter}{}.{place}", piece.microbatch.0),
             _ => format!("{letter}{}", piece.microbatch.0),

@@ -66,6 +66,18 @@ pub enum Pass {
     BackwardWeight,
 }
 
+impl Pass {
+    /// As drawings and traces name it.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Forward => 'F',
+            Self::Backward => 'B',
+            Self::BackwardInput => 'I',
+            Self::BackwardWeight => 'W',
+        }
+    }
+}
+
 /// One pass of one microbatch through one stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Piece {
