@@ -1,6 +1,7 @@
 //! The parts of one optimizer update on one rank.
 
 mod batches;
+mod buckets;
 mod ema;
 mod executor;
 mod ledger;

@@ -6,11 +6,9 @@ use ds_model::StageModel;
 use ds_plan::spec::{AdamWSpec, MomentType};
 use tch::{Kind, Tensor, no_grad};
 
+use super::buckets::cut;
 use super::norm::scale;
 use super::slots::Slots;
-
-/// Elements of moments that are widened at the same time: what that takes is small beside a rank's weights.
-const WIDENED_AT_ONCE: usize = 8 << 20;
 
 /// Master weights and moments of what is updated here, aligned with its slots.
 pub struct Optimizer {
@@ -152,20 +150,14 @@ impl Optimizer {
         Ok(())
     }
 
-    /// All of them, or as many as may be widened for an update at the same time.
+    /// All of them, or as many as are widened for an update at the same time: what that takes is small beside a rank's
+    /// weights.
     fn at_once<'a>(&self, places: &'a [usize]) -> Vec<&'a [usize]> {
         let is_wide = |&i: &usize| self.moments1[i].kind() == self.masters[i].kind();
         if places.iter().all(is_wide) {
             return vec![places];
         }
-        let mut room = 0;
-        let fits = |_: &usize, next: &usize| {
-            let n = self.masters[*next].numel();
-            let fits = room + n <= WIDENED_AT_ONCE;
-            room = if fits { room + n } else { n };
-            fits
-        };
-        places.chunk_by(fits).collect()
+        cut(places, |&i| self.masters[i].numel())
     }
 
     /// LibTorch's fused kernel wants moments in the masters' format.

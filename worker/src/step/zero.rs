@@ -4,20 +4,16 @@
 //!
 //! Owners add in rank order, as all ranks do without ZeRO, so weights are the same, bit for bit.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use ds_model::StageModel;
 use ds_plan::{JobPlan, RankId};
-use tch::{Kind, Tensor, no_grad};
+use tch::Tensor;
 
+use super::buckets::{cut, flat, in_turn, spread};
 use super::slots::{Slot, Slots, logical};
-use crate::comm::{CommError, Group, Pending, ReduceOp};
-
-/// Elements that travel as one message, as in `reduce`.
-const BUCKET_ELEMENTS: i64 = 8 << 20;
-/// Buckets on their way: one is taken up while the next travels.
-const BUCKETS_ON_THEIR_WAY: usize = 2;
+use crate::comm::{CommError, Group, ReduceOp};
 
 /// Who owns what a rank holds.
 pub struct Zero {
@@ -54,7 +50,8 @@ impl Zero {
         for ((is_expert, _), slots) in alike {
             let group = groups[usize::from(is_expert)].0;
             if group.size() > 1 {
-                buckets.extend(cut(&slots, model).into_iter().map(|slots| Bucket::new(group, slots, model)));
+                let cuts = cut(&slots, |&(slot, _)| elements(slot, model));
+                buckets.extend(cuts.into_iter().map(|slots| Bucket::new(group, slots, model)));
             }
         }
         Self { own: Slots::owned(model, |name| owners[name] == own), buckets }
@@ -71,14 +68,19 @@ impl Zero {
     /// # Errors
     /// When a peer fails.
     pub fn reduce(&self, gradients: &[Tensor], deadline: Instant) -> Result<(), CommError> {
-        let start = |bucket: &Bucket| {
+        let start = |bucket: &&Bucket| {
             bucket.group.reduce_scatter(
                 &flat(bucket.of_place.iter().flatten().map(|slot| slot.of(gradients))),
                 ReduceOp::Sum,
                 &bucket.sizes,
             )
         };
-        self.each(start, |bucket, sums| spread(&sums, bucket.mine().iter().map(|slot| slot.of(gradients))), deadline)
+        in_turn(
+            &self.buckets,
+            start,
+            |bucket, sums| spread(&sums, bucket.mine().iter().map(|slot| slot.of(gradients))),
+            deadline,
+        )
     }
 
     /// Gives the model the weights that others own, and them those of this rank.
@@ -86,40 +88,18 @@ impl Zero {
     /// # Errors
     /// When a peer fails.
     pub fn gather(&self, model: &StageModel, deadline: Instant) -> Result<(), CommError> {
-        let start = |bucket: &Bucket| {
-            let mine = bucket.mine();
-            let kind = bucket.kind(model);
-            if mine.is_empty() {
-                return bucket.group.all_gather(&Tensor::zeros([0], (kind, bucket.device(model))));
-            }
-            bucket.group.all_gather(&flat(mine.iter().map(|slot| slot.weight(model))))
+        let start = |bucket: &&Bucket| {
+            // Who owns none of a bucket gives nothing, in its format.
+            let nothing = bucket.any(model).flatten(0, -1).narrow(0, 0, 0);
+            let mine = bucket.mine().iter().map(|slot| slot.weight(model));
+            bucket.group.all_gather(&flat(std::iter::once(nothing).chain(mine)))
         };
-        self.each(
+        in_turn(
+            &self.buckets,
             start,
             |bucket, all| spread(&all, bucket.of_place.iter().flatten().map(|slot| slot.weight(model))),
             deadline,
         )
-    }
-
-    /// Starts every bucket, a few at a time, and has what came taken up.
-    fn each(
-        &self,
-        start: impl Fn(&Bucket) -> Pending<Tensor>,
-        take_up: impl Fn(&Bucket, Tensor),
-        deadline: Instant,
-    ) -> Result<(), CommError> {
-        let mut underway: VecDeque<(&Bucket, Pending<Tensor>)> = VecDeque::new();
-        let finish = |(bucket, pending): (&Bucket, Pending<Tensor>)| -> Result<(), CommError> {
-            take_up(bucket, pending.wait(deadline)?);
-            Ok(())
-        };
-        for bucket in &self.buckets {
-            if underway.len() == BUCKETS_ON_THEIR_WAY {
-                underway.pop_front().map_or(Ok(()), finish)?;
-            }
-            underway.push_back((bucket, start(bucket)));
-        }
-        underway.into_iter().try_for_each(finish)
     }
 }
 
@@ -129,7 +109,7 @@ impl Bucket {
         let mut sizes = vec![0; group.size()];
         for &(slot, place) in slots {
             of_place[place].push(slot);
-            sizes[place] += elements(slot, model);
+            sizes[place] += elements(slot, model) as i64;
         }
         Self { group: group.clone(), of_place, sizes }
     }
@@ -142,44 +122,8 @@ impl Bucket {
     fn any(&self, model: &StageModel) -> Tensor {
         self.of_place.iter().flatten().next().expect("a bucket has a matrix").weight(model)
     }
-
-    fn kind(&self, model: &StageModel) -> Kind {
-        self.any(model).kind()
-    }
-
-    fn device(&self, model: &StageModel) -> tch::Device {
-        self.any(model).device()
-    }
 }
 
-/// Buckets of about [`BUCKET_ELEMENTS`]; a larger matrix travels alone.
-fn cut<'a>(slots: &'a [(Slot, usize)], model: &StageModel) -> Vec<&'a [(Slot, usize)]> {
-    let mut room = 0;
-    let fits = |_: &(Slot, usize), next: &(Slot, usize)| {
-        let n = elements(next.0, model);
-        let fits = room + n <= BUCKET_ELEMENTS;
-        room = if fits { room + n } else { n };
-        fits
-    };
-    slots.chunk_by(fits).collect()
-}
-
-fn elements(slot: Slot, model: &StageModel) -> i64 {
-    slot.weight(model).numel() as i64
-}
-
-fn flat(tensors: impl Iterator<Item = Tensor>) -> Tensor {
-    Tensor::cat(&tensors.map(|t| t.reshape([-1])).collect::<Vec<_>>(), 0)
-}
-
-/// Copies runs of a flat tensor to `targets`, one after the other.
-fn spread(flat: &Tensor, targets: impl Iterator<Item = Tensor>) {
-    no_grad(|| {
-        let mut start = 0;
-        for mut target in targets {
-            let n = target.numel() as i64;
-            target.copy_(&flat.narrow(0, start, n).view_as(&target));
-            start += n;
-        }
-    });
+fn elements(slot: Slot, model: &StageModel) -> usize {
+    slot.weight(model).numel()
 }
