@@ -35,6 +35,13 @@ impl Job {
         self.with("parallel.pipeline", pipeline).with("parallel.data", data).with("parallel.expert", expert)
     }
 
+    /// Computed in that format; in BF16 with moments in BF16 too.
+    #[must_use]
+    pub fn format(self, compute: &str) -> Self {
+        let moments = if compute == "bf16" { "bf16" } else { "f32" };
+        self.with("precision.compute", compute).with("precision.moments", moments)
+    }
+
     /// What stands in `job.yaml` before the overrides.
     pub fn yaml(&self) -> String {
         let folder = self.folder.display();

@@ -1,14 +1,17 @@
 //! All ranks of a job as threads of this process.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use ds_model::StageModel;
 use ds_plan::spec::{JobSpec, read};
 use ds_plan::{JobPlan, RankId};
 use ds_worker::comm::{self, Endpoint, Listener, Peer};
-use ds_worker::step::now;
+use ds_worker::step::{Slot, logical, now};
 use ds_worker::trainer::{Setup, Trainer};
+use tch::{Kind, Tensor};
 
 use crate::job::Job;
 
@@ -65,6 +68,30 @@ pub fn trainer(plan: &JobPlan, rank: RankId, endpoint: &Endpoint, folder: &Path)
     let setup =
         Setup { device: "cpu".to_owned(), checkpoints: folder.join("checkpoints"), token_cache: folder.join("tokens") };
     Trainer::new(plan, rank, endpoint, setup).unwrap_or_else(|error| panic!("rank {}: {error}", rank.0))
+}
+
+/// What `of` gives for every logical matrix that a rank holds, by name, in numbers.
+///
+/// # Panics
+/// When something is no tensor of numbers.
+pub fn by_name(model: &StageModel, of: impl Fn(Slot) -> Tensor) -> BTreeMap<String, Vec<f64>> {
+    let numbers = |t: Tensor| Vec::try_from(t.to_kind(Kind::Double).flatten(0, -1)).expect("a tensor of numbers");
+    logical(model).map(|(name, slot)| (name.to_owned(), numbers(of(slot)))).collect()
+}
+
+/// What all ranks hold by name; copies of one matrix must agree to the bit.
+///
+/// # Panics
+/// When they do not.
+pub fn joined(of_ranks: impl IntoIterator<Item = BTreeMap<String, Vec<f64>>>) -> BTreeMap<String, Vec<f64>> {
+    let mut all = BTreeMap::new();
+    for (name, values) in of_ranks.into_iter().flatten() {
+        match all.get(&name) {
+            Some(known) => assert!(*known == values, "two ranks have another {name}"),
+            None => drop(all.insert(name, values)),
+        }
+    }
+    all
 }
 
 /// How ranks on threads reach each other.

@@ -8,9 +8,7 @@ use std::sync::LazyLock;
 use ds_plan::JobPlan;
 use ds_plan::spec::{ScheduleKind, read};
 use ds_tests::job::Job;
-use ds_tests::ranks::{Backend, on_threads, trainer};
-use ds_worker::step::logical;
-use tch::Kind;
+use ds_tests::ranks::{Backend, by_name, joined, on_threads, trainer};
 
 const N_STEPS: usize = 5;
 const RANKS_MAX: u32 = 8;
@@ -42,23 +40,12 @@ fn five_steps(plan: &JobPlan, folder: &Path) -> Trained {
         let mut trainer = trainer(plan, rank, endpoint, folder);
         let losses = (0..N_STEPS).map(|_| trainer.step(false).expect("a step").metrics.loss).collect();
         // In f64 the model has the master weights themselves.
-        let weights = logical(trainer.model())
-            .map(|(name, slot)| {
-                let values = slot.weight(trainer.model()).to_kind(Kind::Double).flatten(0, -1);
-                (name.to_owned(), Vec::try_from(values).expect("numbers"))
-            })
-            .collect();
+        let weights = by_name(trainer.model(), |slot| slot.weight(trainer.model()));
         trainer.leave().expect("all ranks leave");
         Trained { losses, weights }
     });
-    let mut all = Trained { losses: of_ranks[0].losses.clone(), weights: BTreeMap::new() };
-    for (name, weight) in of_ranks.into_iter().flat_map(|rank| rank.weights) {
-        match all.weights.get(&name) {
-            Some(known) => assert!(*known == weight, "two ranks have another {name}"),
-            None => drop(all.weights.insert(name, weight)),
-        }
-    }
-    all
+    let losses = of_ranks[0].losses.clone();
+    Trained { losses, weights: joined(of_ranks.into_iter().map(|rank| rank.weights)) }
 }
 
 /// What every grid is compared with.

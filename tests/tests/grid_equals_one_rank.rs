@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use ds_tests::job::Job;
-use ds_tests::ranks::{Backend, Trained, on_threads, plan, train, trainer};
-use tch::Kind;
+use ds_tests::ranks::{Backend, Trained, by_name, joined, on_threads, plan, train, trainer};
 
 /// In f64, where no rounding flips a choice of the gate.
 fn job(folder: &std::path::Path, (pipeline, data, expert): (u32, u32, u32)) -> Job {
@@ -145,25 +144,11 @@ fn gradients(grid: (u32, u32, u32)) -> BTreeMap<String, Vec<f64>> {
     let of_ranks = on_threads(&plan, Backend::Threads, |rank, endpoint| {
         let mut trainer = trainer(&plan, rank, endpoint, folder.path());
         trainer.step(false).expect("a step");
-        let mut of_rank = Vec::new();
-        for (parameter, gradient) in trainer.model().parameters().iter().zip(trainer.gradients()) {
-            for logical in &parameter.logical {
-                let own = logical.index.map_or_else(|| gradient.shallow_clone(), |i| gradient.get(i));
-                let values = Vec::<f64>::try_from(own.to_kind(Kind::Double).flatten(0, -1)).expect("numbers");
-                of_rank.push((logical.name.clone(), values));
-            }
-        }
+        let of_rank = by_name(trainer.model(), |slot| slot.of(trainer.gradients()));
         trainer.leave().expect("all ranks leave");
         of_rank
     });
-    let mut all = BTreeMap::new();
-    for (name, values) in of_ranks.into_iter().flatten() {
-        match all.get(&name) {
-            Some(known) => assert_eq!(known, &values, "two ranks have another gradient of {name}"),
-            None => drop(all.insert(name, values)),
-        }
-    }
-    all
+    joined(of_ranks)
 }
 
 #[test]

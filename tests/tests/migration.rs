@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ds_tests::job::Job;
-use ds_tests::ranks::{Backend, on_threads, plan, trainer};
-use ds_worker::step::logical;
-use tch::Kind;
+use ds_tests::ranks::{Backend, by_name, joined, on_threads, plan, trainer};
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Trained {
     losses: Vec<f64>,
     norms: Vec<f64>,
@@ -32,11 +30,8 @@ fn steps(job: &Job, folder: &Path, n_steps: usize, save: bool) -> (Trained, usiz
         }
         trained.validation = trainer.evaluate().expect("the held-out text").expect("there is some").loss;
         let (masters, averages) = trainer.weights_and_average().expect("weights");
-        for (name, slot) in logical(trainer.model()) {
-            let of = |tensors| Vec::try_from(slot.of(tensors).to_kind(Kind::Double).flatten(0, -1)).expect("numbers");
-            trained.weights.insert(name.to_owned(), of(masters));
-            trained.averages.extend(averages.map(|averages| (name.to_owned(), of(averages))));
-        }
+        trained.weights = by_name(trainer.model(), |slot| slot.of(masters));
+        trained.averages = averages.map_or_else(BTreeMap::new, |all| by_name(trainer.model(), |slot| slot.of(all)));
         if save {
             trainer.save().expect("a checkpoint");
         }
@@ -44,24 +39,15 @@ fn steps(job: &Job, folder: &Path, n_steps: usize, save: bool) -> (Trained, usiz
         trainer.leave().expect("all ranks leave");
         (trained, n_moves)
     });
-    let mut all = Trained::default();
-    let mut n_moves = 0;
-    for (trained, moves) in of_ranks {
-        n_moves += moves;
-        (all.losses, all.norms, all.validation) = (trained.losses, trained.norms, trained.validation);
-        all.weights.extend(trained.weights);
-        all.averages.extend(trained.averages);
-    }
-    (all, n_moves)
+    let n_moves = of_ranks.iter().map(|(_, moves)| moves).sum();
+    let Trained { losses, norms, validation, .. } = of_ranks[0].0.clone();
+    let (weights, averages): (Vec<_>, Vec<_>) =
+        of_ranks.into_iter().map(|(trained, _)| (trained.weights, trained.averages)).unzip();
+    (Trained { losses, norms, validation, weights: joined(weights), averages: joined(averages) }, n_moves)
 }
 
 fn job(folder: &Path, format: &str, grid: (u32, u32, u32)) -> Job {
-    let moments = if format == "bf16" { "bf16" } else { "f32" };
-    Job::tiny(folder)
-        .grid(grid.0, grid.1, grid.2)
-        .with("precision.compute", format)
-        .with("precision.moments", moments)
-        .with("train.0.ema", true)
+    Job::tiny(folder).grid(grid.0, grid.1, grid.2).format(format).with("train.0.ema", true)
 }
 
 /// Experts move as soon as loads differ at all.

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ds_tests::job::Job;
-use ds_tests::ranks::{Backend, on_threads, plan, trainer};
-use ds_worker::step::logical;
-use tch::Kind;
+use ds_tests::ranks::{Backend, by_name, on_threads, plan, trainer};
 
 #[derive(Debug, PartialEq)]
 struct Trained {
@@ -28,12 +26,7 @@ fn five_steps(job: &Job, folder: &Path, save: bool) -> Trained {
         let mut trainer = trainer(&plan, rank, endpoint, folder);
         let done: Vec<_> = (0..5).map(|_| trainer.step(false).expect("a step").metrics).collect();
         let validation = trainer.evaluate().expect("the held-out text").expect("there is some").loss;
-        let weights: BTreeMap<String, Vec<f64>> = logical(trainer.model())
-            .map(|(name, slot)| {
-                let values = slot.weight(trainer.model()).to_kind(Kind::Double).flatten(0, -1);
-                (name.to_owned(), Vec::try_from(values).expect("numbers"))
-            })
-            .collect();
+        let weights = by_name(trainer.model(), |slot| slot.weight(trainer.model()));
         let (masters, _) = trainer.weights_and_average().expect("weights");
         let n_masters = masters.iter().map(tch::Tensor::numel).sum::<usize>();
         if save {
@@ -52,13 +45,7 @@ fn five_steps(job: &Job, folder: &Path, save: bool) -> Trained {
 }
 
 fn job(folder: &Path, format: &str, grid: (u32, u32, u32), zero: u32) -> Job {
-    let moments = if format == "bf16" { "bf16" } else { "f32" };
-    Job::tiny(folder)
-        .grid(grid.0, grid.1, grid.2)
-        .with("precision.compute", format)
-        .with("precision.moments", moments)
-        .with("train.0.ema", true)
-        .with("parallel.zero", zero)
+    Job::tiny(folder).grid(grid.0, grid.1, grid.2).format(format).with("train.0.ema", true).with("parallel.zero", zero)
 }
 
 const GRIDS: [(u32, u32, u32); 5] = [(1, 2, 1), (1, 2, 2), (2, 2, 1), (2, 4, 2), (1, 4, 1)];

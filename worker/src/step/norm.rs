@@ -1,7 +1,7 @@
 //! The global gradient norm: every logical parameter counts once, summed in the order of the model's table, so that
 //! the order does not depend on the grid.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Instant;
 
 use ds_arch::parameters;
@@ -10,13 +10,14 @@ use ds_model::StageModel;
 use ds_plan::JobPlan;
 use tch::{Kind, Tensor, no_grad};
 
+use super::slots::{Slot, Slots, logical};
 use crate::comm::{CommError, Group, ReduceOp};
 
 /// Which logical gradients this rank answers for.
 pub struct NormShare {
     n_logical: usize,
-    /// (parameter of the stage, row of a stacked one, place in the model's table).
-    mine: Vec<(usize, Option<i64>, usize)>,
+    /// With their places in the model's table.
+    mine: Vec<(Slot, usize)>,
 }
 
 /// Why a norm could not be taken.
@@ -31,17 +32,12 @@ pub enum NormError {
 }
 
 impl NormShare {
-    /// Of what this rank writes to checkpoints, by logical names: each stands on exactly one rank.
-    pub fn new(plan: &JobPlan, writes: &HashSet<String>, model: &StageModel) -> Self {
+    /// Of what this rank writes to checkpoints: each logical matrix stands on exactly one rank.
+    pub fn new(plan: &JobPlan, writes: &Slots, model: &StageModel) -> Self {
         let table = parameters(&plan.spec().model);
         let place: HashMap<&str, usize> = table.iter().enumerate().map(|(i, p)| (p.name.as_str(), i)).collect();
-        let mut mine = Vec::new();
-        for (i, parameter) in model.parameters().iter().enumerate() {
-            for logical in parameter.logical.iter().filter(|logical| writes.contains(&logical.name)) {
-                mine.push((i, logical.index, place[logical.name.as_str()]));
-            }
-        }
-        Self { n_logical: table.len(), mine }
+        let mine = logical(model).filter(|&(_, slot)| writes.contains(slot)).map(|(name, slot)| (slot, place[name]));
+        Self { n_logical: table.len(), mine: mine.collect() }
     }
 
     /// The root of the sum of squares of all logical gradients of the job.
@@ -49,13 +45,9 @@ impl NormShare {
     /// # Errors
     /// When a peer fails or LibTorch refuses.
     pub fn global_norm(&self, gradients: &[Tensor], world: &Group, deadline: Instant) -> Result<f64, NormError> {
-        let views: Vec<Tensor> = self
-            .mine
-            .iter()
-            .map(|&(i, row, _)| row.map_or_else(|| gradients[i].shallow_clone(), |row| gradients[i].get(row)))
-            .collect();
+        let views: Vec<Tensor> = self.mine.iter().map(|(slot, _)| slot.of(gradients)).collect();
         let mut squares = vec![0.0_f64; self.n_logical];
-        for (&(_, _, place), norm) in self.mine.iter().zip(norms(&views)?) {
+        for (&(_, place), norm) in self.mine.iter().zip(norms(&views)?) {
             squares[place] = norm * norm;
         }
         // Every entry stands on one rank and is zero elsewhere, so this sum is exact.

@@ -54,6 +54,11 @@ impl Slots {
         self.all.iter().copied()
     }
 
+    /// Whether it is one of them.
+    pub fn contains(&self, slot: Slot) -> bool {
+        self.places.contains_key(&slot)
+    }
+
     /// The part of a logical matrix in `tensors`, which are aligned with the slots; none if no slot holds it.
     pub fn find(&self, tensors: &[Tensor], logical: Slot) -> Option<Tensor> {
         if let Some(&place) = self.places.get(&logical) {

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ds_arch::gate_bias_name;
+use ds_arch::{LayerId, gate_bias_name};
 use ds_checkpoint::{Checkpoint, Draft, Dtype, Elements, Part, RecordKind, Shard, TrainState};
 use ds_model::StageModel;
 use ds_plan::Writes;
@@ -17,23 +17,25 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::comm::Group;
 use crate::error::RankError;
-use crate::step::{Ema, Optimizer, logical};
-
-/// The logical names of what a rank writes.
-pub(super) fn names(writes: Writes) -> HashSet<String> {
-    let biases = writes.gate_biases.into_iter().map(gate_bias_name);
-    writes.parameters.into_iter().map(|p| p.name).chain(biases).collect()
-}
+use crate::step::{Ema, Optimizer, Slots, logical};
 
 /// Where checkpoints of a run lie, and what this rank writes.
 pub(super) struct Checkpoints {
     pub(super) folder: PathBuf,
     pub(super) keep: u32,
-    /// Logical names that this rank writes.
-    pub(super) writes: HashSet<String>,
+    /// Logical matrices that this rank writes, whatever experts live in them.
+    pub(super) writes: Slots,
+    /// Layers whose gate's bias it writes.
+    biases: Vec<LayerId>,
 }
 
 impl Checkpoints {
+    /// In `folder`, of which the newest `keep` stay; `writes` is this rank's part of `model`.
+    pub(super) fn new(folder: PathBuf, keep: u32, writes: Writes, model: &StageModel) -> Self {
+        let names: HashSet<String> = writes.parameters.into_iter().map(|p| p.name).collect();
+        Self { folder, keep, writes: Slots::owned(model, |name| names.contains(name)), biases: writes.gate_biases }
+    }
+
     /// Saves; every rank of `world` calls it at the same step. Returns the folder.
     pub(super) fn save(
         &self,
@@ -95,15 +97,15 @@ impl Checkpoints {
             (RecordKind::Moment2, optimizer.moments2()),
         ];
         kinds.extend(ema.map(|ema| (RecordKind::Ema, ema.averages())));
-        for (name, slot) in logical(model).filter(|(name, _)| self.writes.contains(*name)) {
+        for (name, slot) in logical(model).filter(|&(_, slot)| self.writes.contains(slot)) {
             for &(kind, tensors) in &kinds {
                 let values = optimizer.slots().find(tensors, slot).expect("a rank owns what it writes").detach();
                 named.push(Named { name: name.to_owned(), kind, values });
             }
         }
         for (layer, bias) in model.biases() {
-            let name = gate_bias_name(layer);
-            if self.writes.contains(&name) {
+            if self.biases.contains(&layer) {
+                let name = gate_bias_name(layer);
                 named.push(Named { name, kind: RecordKind::Bias, values: bias.shallow_clone() });
             }
         }
@@ -184,21 +186,6 @@ fn read_owned(
     Ok(())
 }
 
-/// Reads what the model holds of one kind into `tensors`, one a parameter.
-pub(crate) fn read_all<'a>(
-    checkpoint: &Checkpoint,
-    model: &StageModel,
-    kind: RecordKind,
-    tensors: impl IntoIterator<Item = &'a Tensor>,
-) -> Result<(), RankError> {
-    for (parameter, tensor) in model.parameters().iter().zip(tensors) {
-        for logical in &parameter.logical {
-            read_into(checkpoint, &logical.name, kind, &row(tensor, logical.index))?;
-        }
-    }
-    Ok(())
-}
-
 /// Reads a whole tensor into another of its shape, whatever the number formats of both are.
 pub(crate) fn read_into(
     checkpoint: &Checkpoint,
@@ -226,11 +213,6 @@ fn agree(world: &Group, deadline: Instant, work: impl FnOnce() -> Result<(), Ran
         }),
         None => Ok(()),
     }
-}
-
-/// A row of a tensor, or all of it, over the same memory.
-pub(crate) fn row(tensor: &Tensor, index: Option<i64>) -> Tensor {
-    index.map_or_else(|| tensor.shallow_clone(), |i| tensor.get(i)).detach()
 }
 
 fn dtype(kind: Kind) -> Dtype {

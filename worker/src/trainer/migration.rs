@@ -1,7 +1,7 @@
 //! Experts that move to other ranks where measured loads ask for it: at a step boundary, with weights, moments and averages,
 //! bit for bit. Biases of gates belong to experts, wherever these are. Every rank sees the same loads and decides alike.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use ds_arch::LayerId;
 use ds_model::StageModel;
@@ -72,7 +72,6 @@ impl Trainer {
                 migration.expected
             );
             let experts: Vec<u32> = migration.placement.experts().iter().map(|expert| expert.0).collect();
-            self.rename_writes(layer, &migration.placement);
             self.model.place_experts(layer, &experts, self.groups.expert.index() * n_local);
             self.residence.n_moves += migration.moves.len();
             self.residence.layers.get_mut(&layer).expect("a layer of this rank").0 = migration.placement;
@@ -80,21 +79,6 @@ impl Trainer {
         self.optimizer.publish(&self.model);
         self.norm_share = NormShare::new(&self.plan, &self.checkpoints.writes, &self.model);
         Ok(())
-    }
-
-    /// What a slot holds is written by who has written the slot so far.
-    fn rename_writes(&mut self, layer: LayerId, new: &ExpertPlacement) {
-        let prefix = format!("model.layers.{}.mlp.experts.", layer.0);
-        let old = &self.residence.layers[&layer].0;
-        let renamed = |name: &String| {
-            let (expert, rest) = name.strip_prefix(&prefix)?.split_once('.')?;
-            let expert: u32 = expert.parse().ok()?;
-            let slot = (0..).zip(old.experts()).find(|(_, held)| held.0 == expert)?.0;
-            Some(format!("{prefix}{}.{rest}", new.experts()[slot as usize].0))
-        };
-        let writes: HashSet<String> =
-            self.checkpoints.writes.iter().map(|name| renamed(name).unwrap_or_else(|| name.clone())).collect();
-        self.checkpoints.writes = writes;
     }
 
     /// Moves what slots hold, kind by kind: masters, moments, averages.

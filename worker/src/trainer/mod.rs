@@ -27,7 +27,7 @@ use crate::step::{
 use checkpoints::Checkpoints;
 use migration::Residence;
 
-pub(crate) use checkpoints::{read_all, read_into};
+pub(crate) use checkpoints::read_into;
 pub use setup::Setup;
 pub(crate) use setup::{Groups, device, precision, stage_model};
 
@@ -81,11 +81,8 @@ impl Trainer {
             .then(|| Zero::new(&plan, rank.rank, &model, [&groups.data, &groups.replica]));
         let slots = zero.as_ref().map_or_else(|| Slots::whole(&model), |zero| zero.own().clone());
         let mut optimizer = Optimizer::new(phase.optimizer, plan.spec().precision.moments, &model, slots);
-        let checkpoints = Checkpoints {
-            folder: setup.checkpoints.clone(),
-            keep: plan.spec().checkpoint.keep,
-            writes: checkpoints::names(plan.writes(rank.rank)),
-        };
+        let keep = plan.spec().checkpoint.keep;
+        let checkpoints = Checkpoints::new(setup.checkpoints.clone(), keep, plan.writes(rank.rank), &model);
         let (n_updates, ema) = setup::take_up_weights(&plan, &checkpoints, &model, &mut optimizer, &groups)?;
 
         let share = setup::sequence_share(&plan, &rank);
