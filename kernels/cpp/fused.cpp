@@ -101,16 +101,32 @@ void add_product(at::Tensor sum, const at::Tensor& a, const at::Tensor& b, bool 
   }
 }
 
-// The experts of a rank and the rows that each has got.
+}  // namespace
+
+// The experts of a rank and the rows that each of the n has got, as callers hold them.
+struct ds_weights_of_experts {
+  at::Tensor* gate_up;
+  at::Tensor* down;
+  const int64_t* counts;
+  size_t n;
+  int widen;
+};
+
+namespace {
+// The same, with where the rows of each begin.
 struct Experts {
   const at::Tensor& gate_up;  // [2e, n, d], two neighbours an expert
   const at::Tensor& down;     // [e, d, n]
   std::vector<int64_t> counts, firsts;
   bool widen;
 
-  Experts(const at::Tensor& gate_up, const at::Tensor& down, const int64_t* counts, size_t n, bool widen)
-      : gate_up(gate_up), down(down), counts(counts, counts + n), firsts(n), widen(widen) {
-    std::exclusive_scan(this->counts.begin(), this->counts.end(), firsts.begin(), int64_t{0});
+  explicit Experts(const ds_weights_of_experts& all)
+      : gate_up(*all.gate_up),
+        down(*all.down),
+        counts(all.counts, all.counts + all.n),
+        firsts(all.n),
+        widen(all.widen != 0) {
+    std::exclusive_scan(counts.begin(), counts.end(), firsts.begin(), int64_t{0});
   }
   int64_t inner() const { return down.size(2); }
   at::Tensor rows(const at::Tensor& all, size_t i) const { return all.narrow(0, firsts[i], counts[i]); }
@@ -196,21 +212,20 @@ int ds_rms_norm_back(at::Tensor* dy, at::Tensor* x, at::Tensor* w, at::Tensor* s
 }
 
 // y [r, d] of x [r, d], sorted by expert; `both` [r, 2n] is kept for backward.
-int ds_experts(at::Tensor* x, at::Tensor* gate_up, at::Tensor* down, const int64_t* counts, size_t n, int widen,
-               at::Tensor** y, at::Tensor** both, char* error) {
+int ds_experts(at::Tensor* x, ds_weights_of_experts weights, at::Tensor** y, at::Tensor** both, char* error) {
   return guarded(error, [&] {
     at::AutoDispatchBelowADInplaceOrView without_autograd;
-    Experts experts(*gate_up, *down, counts, n, widen != 0);
+    Experts experts(weights);
     auto halves = at::empty({x->size(0), 2 * experts.inner()}, x->options());
     auto out = at::empty_like(*x);
     auto swiglu = loops_of(*x).swiglu;
     share_out(experts.counts, [&](size_t i) {
-      experts.product_into(halves, i, experts.filled_rows(*x, i), experts.up(*gate_up, i).t());
+      experts.product_into(halves, i, experts.filled_rows(*x, i), experts.up(experts.gate_up, i).t());
       auto mine = experts.rows(halves, i), act = experts.empty(i, experts.inner());
       in_blocks(mine.size(0), [&](int64_t first, int64_t last) {
         swiglu(mine.const_data_ptr(), act.data_ptr(), first, last, experts.inner());
       });
-      experts.product_into(out, i, act, experts.last(*down, i).t());
+      experts.product_into(out, i, act, experts.last(experts.down, i).t());
     });
     *y = new at::Tensor(out);
     *both = new at::Tensor(halves);
@@ -218,17 +233,16 @@ int ds_experts(at::Tensor* x, at::Tensor* gate_up, at::Tensor* down, const int64
 }
 
 // dx; the weights' gradients are added to `dgate_up` and `ddown`, FP32 or wider, in the shapes of the weights.
-int ds_experts_back(at::Tensor* dy, at::Tensor* x, at::Tensor* both, at::Tensor* gate_up, at::Tensor* down,
-                    const int64_t* counts, size_t n, int widen, at::Tensor* dgate_up, at::Tensor* ddown,
-                    at::Tensor** dx, char* error) {
+int ds_experts_back(at::Tensor* dy, at::Tensor* x, at::Tensor* both, ds_weights_of_experts weights,
+                    at::Tensor* dgate_up, at::Tensor* ddown, at::Tensor** dx, char* error) {
   return guarded(error, [&] {
     at::AutoDispatchBelowADInplaceOrView without_autograd;
-    Experts experts(*gate_up, *down, counts, n, widen != 0);
+    Experts experts(weights);
     auto out = at::empty_like(*x);
     share_out(experts.counts, [&](size_t i) {
       auto back = experts.back(*dy, *both, i);
       add_product(experts.last(*ddown, i), back.dy, back.act, experts.widen);
-      experts.product_into(out, i, back.dboth, experts.up(*gate_up, i));
+      experts.product_into(out, i, back.dboth, experts.up(experts.gate_up, i));
       add_product(experts.up(*dgate_up, i), back.dboth, experts.filled_rows(*x, i), experts.widen);
     });
     *dx = new at::Tensor(out);
@@ -236,17 +250,16 @@ int ds_experts_back(at::Tensor* dy, at::Tensor* x, at::Tensor* both, at::Tensor*
 }
 
 // dx, and what the weights' gradients are made of: dboth [r, 2n] and act [r, n].
-int ds_experts_back_input(at::Tensor* dy, at::Tensor* both, at::Tensor* gate_up, at::Tensor* down,
-                          const int64_t* counts, size_t n, int widen, at::Tensor** dx, at::Tensor** dboth,
-                          at::Tensor** act, char* error) {
+int ds_experts_back_input(at::Tensor* dy, at::Tensor* both, ds_weights_of_experts weights, at::Tensor** dx,
+                          at::Tensor** dboth, at::Tensor** act, char* error) {
   return guarded(error, [&] {
     at::AutoDispatchBelowADInplaceOrView without_autograd;
-    Experts experts(*gate_up, *down, counts, n, widen != 0);
+    Experts experts(weights);
     auto out = at::empty_like(*dy), halves = at::empty_like(*both);
     auto acts = at::empty({dy->size(0), experts.inner()}, dy->options());
     share_out(experts.counts, [&](size_t i) {
       auto back = experts.back(*dy, *both, i);
-      experts.product_into(out, i, back.dboth, experts.up(*gate_up, i));
+      experts.product_into(out, i, back.dboth, experts.up(experts.gate_up, i));
       experts.rows(halves, i).copy_(experts.head(back.dboth, i));
       experts.rows(acts, i).copy_(experts.head(back.act, i));
     });
@@ -257,12 +270,11 @@ int ds_experts_back_input(at::Tensor* dy, at::Tensor* both, at::Tensor* gate_up,
 }
 
 // The rest of ds_experts_back.
-int ds_experts_back_weight(at::Tensor* dy, at::Tensor* x, at::Tensor* dboth, at::Tensor* act, at::Tensor* gate_up,
-                           at::Tensor* down, const int64_t* counts, size_t n, int widen, at::Tensor* dgate_up,
-                           at::Tensor* ddown, char* error) {
+int ds_experts_back_weight(at::Tensor* dy, at::Tensor* x, at::Tensor* dboth, at::Tensor* act,
+                           ds_weights_of_experts weights, at::Tensor* dgate_up, at::Tensor* ddown, char* error) {
   return guarded(error, [&] {
     at::AutoDispatchBelowADInplaceOrView without_autograd;
-    Experts experts(*gate_up, *down, counts, n, widen != 0);
+    Experts experts(weights);
     share_out(experts.counts, [&](size_t i) {
       auto filled = [&](at::Tensor* all) { return experts.filled_rows(*all, i); };
       add_product(experts.last(*ddown, i), filled(dy), filled(act), experts.widen);

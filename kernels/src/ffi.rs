@@ -30,6 +30,16 @@ pub(crate) struct Node {
     pub(crate) drop: unsafe extern "C" fn(*mut c_void),
 }
 
+/// The experts of a rank and the rows that each of the `n` has got.
+#[repr(C)]
+pub(crate) struct WeightsOfExperts {
+    pub(crate) gate_up: Handle,
+    pub(crate) down: Handle,
+    pub(crate) counts: *const i64,
+    pub(crate) n: usize,
+    pub(crate) widen: c_int,
+}
+
 unsafe extern "C" {
     pub(crate) fn ds_push(list: *mut List, tensor: Handle);
     pub(crate) fn ds_backward(
@@ -75,11 +85,7 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn ds_experts(
         x: Handle,
-        gate_up: Handle,
-        down: Handle,
-        counts: *const i64,
-        n: usize,
-        widen: c_int,
+        weights: WeightsOfExperts,
         y: *mut Handle,
         both: *mut Handle,
         error: *mut c_char,
@@ -88,11 +94,7 @@ unsafe extern "C" {
         dy: Handle,
         x: Handle,
         both: Handle,
-        gate_up: Handle,
-        down: Handle,
-        counts: *const i64,
-        n: usize,
-        widen: c_int,
+        weights: WeightsOfExperts,
         dgate_up: Handle,
         ddown: Handle,
         dx: *mut Handle,
@@ -101,11 +103,7 @@ unsafe extern "C" {
     pub(crate) fn ds_experts_back_input(
         dy: Handle,
         both: Handle,
-        gate_up: Handle,
-        down: Handle,
-        counts: *const i64,
-        n: usize,
-        widen: c_int,
+        weights: WeightsOfExperts,
         dx: *mut Handle,
         dboth: *mut Handle,
         act: *mut Handle,
@@ -116,11 +114,7 @@ unsafe extern "C" {
         x: Handle,
         dboth: Handle,
         act: Handle,
-        gate_up: Handle,
-        down: Handle,
-        counts: *const i64,
-        n: usize,
-        widen: c_int,
+        weights: WeightsOfExperts,
         dgate_up: Handle,
         ddown: Handle,
         error: *mut c_char,

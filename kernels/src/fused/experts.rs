@@ -12,7 +12,9 @@ use tch::Tensor;
 use super::{made, widens};
 use crate::TorchError;
 use crate::counters::{PLAIN, Which};
-use crate::ffi::{checked, ds_experts, ds_experts_back, ds_experts_back_input, ds_experts_back_weight, handle};
+use crate::ffi::{
+    WeightsOfExperts, checked, ds_experts, ds_experts_back, ds_experts_back_input, ds_experts_back_weight, handle,
+};
 
 /// Weights of e experts of width d and inner width n, and the rows that each has got.
 #[derive(Debug)]
@@ -41,6 +43,18 @@ impl Experts {
         }
         let dense = |weight: &Tensor| weight.detach().contiguous();
         Ok(Self { gate_up: dense(gate_up), down: dense(down), counts: counts.to_vec() })
+    }
+
+    /// For the shim, while this lives.
+    fn face(&self) -> WeightsOfExperts {
+        WeightsOfExperts {
+            gate_up: handle(&self.gate_up),
+            down: handle(&self.down),
+            counts: self.counts.as_ptr(),
+            n: self.counts.len(),
+            // Rows have the weights' format and device.
+            widen: widens(&self.down).into(),
+        }
     }
 
     /// Products of one kind: each expert with rows has two weights.
@@ -85,19 +99,7 @@ pub fn experts(x: &Tensor, weights: &Experts) -> Result<(Tensor, Tensor), TorchE
     let x = x.contiguous();
     let (mut y, mut both) = (null_mut(), null_mut());
     // SAFETY: all tensors live, are dense and fit each other, as do the counts; the shim makes both results.
-    checked("experts", |error| unsafe {
-        ds_experts(
-            handle(&x),
-            handle(&weights.gate_up),
-            handle(&weights.down),
-            weights.counts.as_ptr(),
-            weights.counts.len(),
-            widens(&x).into(),
-            &mut y,
-            &mut both,
-            error,
-        )
-    })?;
+    checked("experts", |error| unsafe { ds_experts(handle(&x), weights.face(), &mut y, &mut both, error) })?;
     let [y, both] = made([y, both])?;
     Ok((y, both))
 }
@@ -127,11 +129,7 @@ pub fn experts_backward(
             handle(&dy),
             handle(&x),
             handle(both),
-            handle(&weights.gate_up),
-            handle(&weights.down),
-            weights.counts.as_ptr(),
-            weights.counts.len(),
-            widens(&x).into(),
+            weights.face(),
             handle(sums[0]),
             handle(sums[1]),
             &mut dx,
@@ -164,19 +162,7 @@ pub fn experts_backward_inputs(dy: &Tensor, both: &Tensor, weights: &Experts) ->
     let (mut dx, mut dboth, mut act) = (null_mut(), null_mut(), null_mut());
     // SAFETY: all tensors live, are dense and fit each other, as do the counts; the shim makes the results.
     checked("experts backward", |error| unsafe {
-        ds_experts_back_input(
-            handle(&dy),
-            handle(both),
-            handle(&weights.gate_up),
-            handle(&weights.down),
-            weights.counts.as_ptr(),
-            weights.counts.len(),
-            widens(&dy).into(),
-            &mut dx,
-            &mut dboth,
-            &mut act,
-            error,
-        )
+        ds_experts_back_input(handle(&dy), handle(both), weights.face(), &mut dx, &mut dboth, &mut act, error)
     })?;
     let [dx, dboth, act] = made([dx, dboth, act])?;
     Ok(ExpertsBack { dx, dboth, act })
@@ -205,11 +191,7 @@ pub fn experts_backward_weights(
             handle(&x),
             handle(&back.dboth),
             handle(&back.act),
-            handle(&weights.gate_up),
-            handle(&weights.down),
-            weights.counts.as_ptr(),
-            weights.counts.len(),
-            widens(&x).into(),
+            weights.face(),
             handle(sums[0]),
             handle(sums[1]),
             error,
