@@ -70,6 +70,24 @@ pub enum RankError {
         /// What came out.
         norm: f64,
     },
+    /// A simulated network that cannot be.
+    #[error("{what} {given}: {reason}")]
+    Simulated {
+        /// The field of the job.
+        what: &'static str,
+        /// What it says.
+        given: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A step that the simulated network cannot carry.
+    #[error("step {step} cannot be played on cluster.fabric: {reason}")]
+    Unplayed {
+        /// Updates done, with it.
+        step: u64,
+        /// What is wrong.
+        reason: String,
+    },
     /// The model has nothing to say.
     #[error("sequence {sequence}, position {position}: {reason}")]
     Logits {
@@ -139,6 +157,8 @@ impl RankError {
             | Self::Vocabulary { .. }
             | Self::TooLittleText { .. }
             | Self::NotFinite { .. }
+            | Self::Simulated { .. }
+            | Self::Unplayed { .. }
             | Self::Logits { .. }
             | Self::Processes { .. }
             | Self::Device { .. } => "user",

@@ -3,9 +3,10 @@
 
 use ds_arch::LayerId;
 use ds_plan::schedule::Pass;
+use serde::{Deserialize, Serialize};
 
 /// Which way tokens go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Exchange {
     /// Tokens to their experts; in backward, gradients of the results.
     Dispatch,

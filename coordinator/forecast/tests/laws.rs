@@ -2,7 +2,7 @@
 
 use ds_forecast::estimate::{Term, Terms, estimate, estimate_with, rank_times, stage_work};
 use ds_forecast::hardware::{Format, Hardware, PRESETS, hardware};
-use ds_forecast::workload::{Dispatch, Experts, Kernels, Layout, Network, Recompute, Window};
+use ds_forecast::workload::{Dispatch, Experts, Kernels, Layout, Network, Recompute, Window, Wire};
 use ds_plan::spec::ScheduleKind;
 
 fn layout(tensor: u32, pipeline: u32, data: u32) -> Layout {
@@ -25,6 +25,7 @@ fn layout(tensor: u32, pipeline: u32, data: u32) -> Layout {
         n_microbatches: 16,
         sequence: 2048,
         format: Format::F16,
+        wire: Wire::usual(Format::F16),
         gradient_bytes: 2.0,
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grid::{GroupKind, RankId};
 use crate::job::JobPlan;
-use crate::spec::DeviceKind;
+use crate::spec::{DeviceKind, NetworkKind};
 
 /// What is there of a node: free devices, or all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl SeatUnit {
 
 /// Seats every rank, or says what is missing. `all` is the empty cluster, `free` what is left of it; both list the
 /// same nodes in any order. With `cluster.share_devices` a device may have several ranks, and the least loaded comes
-/// first.
+/// first; on a simulated network all ranks are on one node.
 ///
 /// # Errors
 /// When there are too few seats: now, or ever.
@@ -104,6 +104,9 @@ pub fn seats(plan: &JobPlan, free: &[SeatsFree], all: &[SeatsFree]) -> Result<Ve
     };
     let count = |nodes: &[SeatsFree]| nodes.iter().map(|node| capacity(node, unit)).sum::<u32>();
     let (needs, exist) = (plan.grid().n_ranks(), count(all));
+    if cluster.network == NetworkKind::Simulated {
+        return together(plan, free, all, unit).ok_or(SeatError::Never { needs, exist, unit });
+    }
     if cluster.share_devices {
         return shared(plan, free, all, unit).ok_or(SeatError::Never { needs, exist, unit });
     }
@@ -183,15 +186,7 @@ impl<'a> Filling<'a> {
 
 /// Several ranks a device: every expert group goes to the node with the least load. None when there is no device.
 fn shared(plan: &JobPlan, free: &[SeatsFree], all: &[SeatsFree], unit: SeatUnit) -> Option<Vec<Seat>> {
-    let mut nodes: Vec<Sharing<'_>> = all
-        .iter()
-        .filter(|node| match unit {
-            SeatUnit::Gpu => !node.gpus.is_empty(),
-            SeatUnit::Cores(_) => node.n_cores > 0,
-        })
-        .map(|node| Sharing::new(node, free.iter().find(|other| other.node == node.node), unit))
-        .collect();
-    nodes.sort_by(|a, b| a.node.node.cmp(&b.node.node));
+    let mut nodes = sharing(free, all, unit);
     let mut seats = Vec::new();
     for group in expert_groups(plan) {
         let node = nodes.iter_mut().min_by(|a, b| a.compare(b))?;
@@ -199,6 +194,25 @@ fn shared(plan: &JobPlan, free: &[SeatsFree], all: &[SeatsFree], unit: SeatUnit)
     }
     seats.sort_by_key(|seat| seat.rank);
     Some(seats)
+}
+
+/// Every rank on the node with the least load. None when there is no device.
+fn together(plan: &JobPlan, free: &[SeatsFree], all: &[SeatsFree], unit: SeatUnit) -> Option<Vec<Seat>> {
+    let node = &mut sharing(free, all, unit).into_iter().min_by(Sharing::compare)?;
+    Some((0..plan.grid().n_ranks()).map(|rank| node.seat(RankId(rank))).collect())
+}
+
+/// The nodes with devices, by name.
+fn sharing<'a>(free: &[SeatsFree], all: &'a [SeatsFree], unit: SeatUnit) -> Vec<Sharing<'a>> {
+    let has_devices = |node: &&SeatsFree| match unit {
+        SeatUnit::Gpu => !node.gpus.is_empty(),
+        SeatUnit::Cores(_) => node.n_cores > 0,
+    };
+    let free_of = |node: &SeatsFree| free.iter().find(|other| other.node == node.node);
+    let mut nodes: Vec<Sharing<'_>> =
+        all.iter().filter(has_devices).map(|node| Sharing::new(node, free_of(node), unit)).collect();
+    nodes.sort_by(|a, b| a.node.node.cmp(&b.node.node));
+    nodes
 }
 
 struct Sharing<'a> {

@@ -8,7 +8,7 @@ use ds_arch::preset;
 use crate::job::JobPlan;
 use crate::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
-    ExchangeKind, JobSpec, LearningRateSpec, MomentType, ParallelSpec, PhaseSpec, PlacementPolicy, PrecisionSpec,
+    ExchangeKind, JobSpec, LearningRateSpec, MomentType, NetworkKind, ParallelSpec, PhaseSpec, PlacementPolicy, PrecisionSpec,
     Recompute, ScaleType, ScheduleKind, TokenizerSpec, WireType,
 };
 
@@ -65,6 +65,7 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             gpus_per_node: None,
             threads: 1,
             share_devices: false,
+            network: NetworkKind::Real,
             priority: 0,
             max_restarts: 0,
             heartbeat_timeout: Duration::from_secs(5),

@@ -7,7 +7,7 @@ use ds_arch::{GroupLimit, MtpInput, PRESETS, preset};
 use ds_plan::JobPlan;
 use ds_plan::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, BiasRule, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
-    ExchangeKind, Explained, JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, ParallelSpec,
+    ExchangeKind, Explained, JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, NetworkKind, ParallelSpec,
     PhaseSpec, PlacementPolicy, PrecisionSpec, Recompute, Resolved, ScaleType, ScheduleKind, TokenizerSpec, WireType,
     read, schema, to_yaml,
 };
@@ -108,6 +108,7 @@ fn a_file_of_version_1_means_what_it_meant() {
             gpus_per_node: None,
             threads: 2,
             share_devices: true,
+            network: NetworkKind::Real,
             priority: -3,
             max_restarts: 1,
             heartbeat_timeout: Duration::from_millis(500),

@@ -1,6 +1,7 @@
 //! What coordinator, node agents, ranks and people's tools say to each other, and the token that every call carries.
 
 mod metrics;
+mod simulated;
 mod token;
 
 /// The messages and services of `dsctl/v1/dsctl.proto`; their documentation is there.
@@ -10,6 +11,7 @@ pub mod v1 {
 }
 
 pub use metrics::{Evaluation, ExchangeBytes, StepMetrics};
+pub use simulated::{LinkLoad, PlaneLoad, SimulatedStep};
 pub use token::{AUTHORIZATION, TokenInterceptor, bearer};
 
 /// Node agents and ranks must be of the coordinator's version.

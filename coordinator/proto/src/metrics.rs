@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::simulated::SimulatedStep;
 use crate::v1;
 
 /// One optimizer update, over the whole job.
@@ -40,6 +41,9 @@ pub struct StepMetrics {
     /// Sum over ranks.
     #[serde(default)]
     pub exchange: ExchangeBytes,
+    /// On a simulated network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulated: Option<SimulatedStep>,
 }
 
 /// Bytes of the exchange with experts that went from rank to rank. Nodes are those of `cluster.gpus_per_node`.
@@ -100,6 +104,7 @@ impl From<StepMetrics> for v1::StepMetrics {
             seconds_by_cause: m.seconds_by_cause,
             loads,
             exchange: Some(m.exchange.into()),
+            simulated: m.simulated.map(Into::into),
         }
     }
 }
@@ -122,6 +127,7 @@ impl From<v1::StepMetrics> for StepMetrics {
             seconds_by_cause: m.seconds_by_cause,
             loads: m.loads.into_iter().map(|loads| (loads.layer, loads.tokens)).collect(),
             exchange: m.exchange.map(Into::into).unwrap_or_default(),
+            simulated: m.simulated.map(Into::into),
         }
     }
 }
@@ -157,6 +163,7 @@ impl From<v1::Evaluation> for Evaluation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulated::{LinkLoad, PlaneLoad};
 
     #[test]
     fn nothing_is_lost_on_the_wire() {
@@ -166,6 +173,16 @@ mod tests {
             seconds_by_cause: BTreeMap::from([("compute".to_owned(), 0.25)]),
             loads: vec![(1, vec![4, 0, 2])],
             exchange: ExchangeBytes { across: 1, within: 2, saved: 3, routing: 4 },
+            simulated: Some(SimulatedStep {
+                seconds: 0.5,
+                compute_share: 0.25,
+                exposed_share: 0.125,
+                imbalance_share: 0.375,
+                bubble_share: 0.25,
+                bytes_within_nodes: 9.0,
+                planes: vec![PlaneLoad { plane: 1, bytes: 8.0, utilization: 0.5, busiest_link: 0.75 }],
+                links: vec![LinkLoad { name: "P1.h0.up".to_owned(), count: 2, bytes: 4.0, utilization: 0.75 }],
+            }),
             ..StepMetrics::default()
         };
         assert_eq!(StepMetrics::from(v1::StepMetrics::from(metrics.clone())), metrics);

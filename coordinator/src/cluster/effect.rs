@@ -40,6 +40,8 @@ pub enum Effect {
         device: Device,
         /// Of the rank.
         threads: u32,
+        /// Ranks that share its process; 1 where it has its own, else all of the job, on this node.
+        ranks_in_process: u32,
     },
     /// A node is to end a rank.
     EndRank {

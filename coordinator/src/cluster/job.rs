@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ds_plan::JobPlan;
+use ds_plan::spec::NetworkKind;
 use ds_proto::{Evaluation, StepMetrics};
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,9 @@ pub struct Terms {
     pub n_steps: u64,
     /// Of a rank.
     pub threads: u32,
+    /// Whether all ranks are threads of one process.
+    #[serde(default)]
+    pub one_process: bool,
     /// Attempts after the first.
     pub max_restarts: u32,
     /// A rank that is silent for longer is dead.
@@ -146,6 +150,11 @@ impl JobState {
 }
 
 impl Terms {
+    /// Ranks of one process: all of them, or each has its own.
+    pub(super) fn ranks_in_process(&self) -> u32 {
+        if self.one_process { self.n_ranks } else { 1 }
+    }
+
     fn new(plan: &JobPlan, priority: Option<i32>) -> Self {
         let cluster = &plan.spec().cluster;
         Self {
@@ -153,6 +162,7 @@ impl Terms {
             n_ranks: plan.grid().n_ranks(),
             n_steps: plan.spec().train.iter().map(|phase| phase.steps).sum(),
             threads: cluster.threads.max(1),
+            one_process: cluster.network == NetworkKind::Simulated,
             max_restarts: cluster.max_restarts,
             heartbeat_timeout: cluster.heartbeat_timeout,
             orphan_grace: cluster.orphan_grace,

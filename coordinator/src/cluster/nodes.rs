@@ -66,7 +66,7 @@ impl Cluster {
 
     fn found_missing(&mut self, node: &str, run: &RankRun, now: Time, out: &mut Vec<Effect>) {
         let job = &self.jobs[&run.job];
-        let threads = job.terms.threads;
+        let (threads, ranks_in_process) = (job.terms.threads, job.terms.ranks_in_process());
         let rank = &job.attempt.as_ref().expect("an expected rank is one of an attempt").ranks[run.rank as usize];
         let (node, run) = (node.to_owned(), run.clone());
         if rank.told_to_end {
@@ -76,7 +76,7 @@ impl Cluster {
                 attempt.lose(&job.id, &[run.rank], &kind, now, out);
             });
         } else if rank.progress == Progress::Ordered {
-            out.push(Effect::StartRank { node, run, device: rank.device, threads });
+            out.push(Effect::StartRank { node, run, device: rank.device, threads, ranks_in_process });
         } else {
             // The answer tells how it ended.
             out.push(Effect::EndRank { node, run, grace: std::time::Duration::ZERO });

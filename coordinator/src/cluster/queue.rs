@@ -99,12 +99,14 @@ impl Cluster {
             ending: None,
         };
         let (attempt_number, threads) = (attempt.number, job.terms.threads);
+        let ranks_in_process = job.terms.ranks_in_process();
         job.attempt = Some(attempt);
         job.become_state(JobState::Starting, String::new(), out);
         for seat in seats {
             let run = RankRun { job: id.to_owned(), attempt: attempt_number, rank: seat.rank.0 };
             self.node_mut(&seat.node).hold(run.clone(), seat.device, threads);
-            out.push(Effect::StartRank { node: seat.node.clone(), run, device: seat.device, threads });
+            let (node, device) = (seat.node.clone(), seat.device);
+            out.push(Effect::StartRank { node, run, device, threads, ranks_in_process });
         }
     }
 }

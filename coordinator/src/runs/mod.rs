@@ -3,6 +3,7 @@
 mod baseline;
 mod logs;
 mod metrics;
+mod simulated;
 mod summary;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub use baseline::{BaselineError, Baselines};
 pub use logs::{LogBook, LogLine, LogReader, LogWriter};
 pub use metrics::line;
+pub use simulated::SimulatedRun;
 pub use summary::{Facts, Summary};
 
 use crate::store::Row;

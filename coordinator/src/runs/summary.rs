@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ds_proto::{Evaluation, ExchangeBytes, StepMetrics};
 use serde::Serialize;
 
+use super::simulated::SimulatedRun;
 use crate::cluster::RankMemory;
 use crate::store::{Kind, Row};
 
@@ -46,6 +47,8 @@ pub struct Summary {
     pub seconds_by_cause: BTreeMap<String, f64>,
     /// Of all steps.
     pub exchange: ExchangeBytes,
+    /// On a simulated network.
+    pub simulated: Option<SimulatedRun>,
 }
 
 /// What metrics do not tell.
@@ -99,6 +102,7 @@ impl Summary {
             memory: facts.memory,
             seconds_by_cause,
             exchange,
+            simulated: SimulatedRun::of(steps.iter().filter_map(|step| step.simulated.as_ref())),
         }
     }
 }

@@ -23,11 +23,13 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tonic::transport::Endpoint;
+use tokio::task::JoinSet;
+use tonic::transport::Endpoint as Coordinator;
 
 pub use link::{Orphaned, RankLink};
 pub use words::{Configure, Failure, Order, Report, SessionEnd, Stop};
 
+use crate::comm::{Endpoint, threads};
 use life::Life;
 use link::Shared;
 
@@ -62,6 +64,9 @@ pub struct RankArgs {
     /// Where to listen for peers, the best first.
     #[arg(long = "address", value_name = "IP")]
     pub addresses: Vec<IpAddr>,
+    /// More than one: be all of so many ranks of the job, as threads.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub ranks_in_process: u32,
 }
 
 /// What a rank is, to the coordinator and to itself.
@@ -82,19 +87,25 @@ struct Outcome {
     is_known: bool,
 }
 
-/// Runs `body` on the training thread, and everything else around it. Returns when both sides have ended.
-pub fn run(args: RankArgs, body: impl FnOnce(RankLink) -> SessionEnd + Send + 'static) -> ExitCode {
+/// Runs `body` on the training thread, or on one for each rank of this process, and everything else around it. Returns
+/// when both sides have ended. Ranks of one process get their ends of what joins them.
+pub fn run<F>(args: RankArgs, body: F) -> ExitCode
+where
+    F: FnOnce(RankLink, Option<Endpoint>) -> SessionEnd + Clone + Send + 'static,
+{
     tracing::info!("on {}, {} threads", args.device, args.threads);
     let token = std::env::var("DSCTL_TOKEN").unwrap_or_default();
-    let outcome = attachment::endpoint(&args.join)
+    let outcomes = attachment::endpoint(&args.join)
         .map_err(|reason| format!("--join {}: {reason}", args.join))
         .and_then(|coordinator| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| format!("the system refuses a runtime: {error}"))?;
-            Ok(runtime.block_on(serve(args, coordinator, token, body)))
+            Ok(runtime.block_on(serve_all(args, coordinator, token, body)))
         });
-    match outcome {
-        Ok(outcome) => conclude(&outcome),
+    match outcomes {
+        // Whoever fails takes the others along.
+        Ok(outcomes) if outcomes.iter().map(conclude).filter(|went_well| !went_well).count() > 0 => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
         Err(reason) => {
             tracing::error!("{reason}");
             ExitCode::FAILURE
@@ -102,9 +113,26 @@ pub fn run(args: RankArgs, body: impl FnOnce(RankLink) -> SessionEnd + Send + 's
     }
 }
 
+/// Every rank of this process.
+async fn serve_all<F>(args: RankArgs, coordinator: Coordinator, token: String, body: F) -> Vec<Outcome>
+where
+    F: FnOnce(RankLink, Option<Endpoint>) -> SessionEnd + Clone + Send + 'static,
+{
+    if args.ranks_in_process <= 1 {
+        return vec![serve(args, coordinator, token, |link| body(link, None)).await];
+    }
+    let mut ranks = JoinSet::new();
+    for (rank, endpoint) in (0..).zip(threads(args.ranks_in_process as usize)) {
+        let (args, coordinator, token) = (RankArgs { rank, ..args.clone() }, coordinator.clone(), token.clone());
+        let body = body.clone();
+        ranks.spawn(serve(args, coordinator, token, move |link| body(link, Some(endpoint))));
+    }
+    ranks.join_all().await
+}
+
 async fn serve(
     args: RankArgs,
-    coordinator: Endpoint,
+    coordinator: Coordinator,
     token: String,
     body: impl FnOnce(RankLink) -> SessionEnd + Send + 'static,
 ) -> Outcome {
@@ -128,6 +156,7 @@ fn train(
 ) -> oneshot::Receiver<SessionEnd> {
     let (sender, ended) = oneshot::channel();
     let shared = link.shared();
+    let name = format!("rank {}", link.rank());
     let training = move || {
         // The number belongs to the thread that sets it.
         tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(1));
@@ -143,7 +172,7 @@ fn train(
         let _ = sender.send(end);
     };
     thread::Builder::new()
-        .name("training".to_owned())
+        .name(name)
         .stack_size(STACK_BYTES)
         .spawn(training)
         .expect("a process may start its second thread");
@@ -155,20 +184,18 @@ fn words_of(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words")
 }
 
-fn conclude(Outcome { end, is_known }: &Outcome) -> ExitCode {
+/// Says how it ended; whether it went well.
+fn conclude(Outcome { end, is_known }: &Outcome) -> bool {
     match end {
         SessionEnd::Finished { step } => tracing::info!("finished after step {step}"),
         SessionEnd::Stopped { step } => tracing::info!("stopped after step {step}"),
         SessionEnd::Failed(Failure { kind, message, step, .. }) => {
             tracing::error!("failed ({kind}) after step {step}: {message}");
+            return false;
         }
-    }
-    if matches!(end, SessionEnd::Failed(_)) {
-        return ExitCode::FAILURE;
     }
     if !is_known {
         tracing::error!("the coordinator does not know it");
-        return ExitCode::FAILURE;
     }
-    ExitCode::SUCCESS
+    *is_known
 }

@@ -10,13 +10,14 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
+use ds_forecast::Exchange;
 use ds_model::{Arrival, ExpertExchange, ModelError, Route, SequenceExchange, SummingExchange};
 use ds_plan::RankId;
 use ds_proto::ExchangeBytes;
 use tch::{Kind, Tensor};
 
 use crate::comm::{CommError, Group, Pending};
-use crate::step::{Cause, Ledger, now};
+use crate::step::{Cause, Entry, Ledger, now};
 
 pub(crate) use node_limited::Nodes;
 use wire::Format;
@@ -83,8 +84,8 @@ impl CommExchange {
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cargo {
-    /// Tokens, results, and gradients of either.
-    Rows,
+    /// Tokens, results, and gradients of either, as written down there.
+    Rows(Entry),
     /// What is told of them.
     Routing,
 }
@@ -115,10 +116,14 @@ impl Booked<'_> {
         for (&rank, &n) in group.ranks().iter().zip(to).filter(|(rank, _)| **rank != self.own()) {
             let bytes = match cargo {
                 Cargo::Routing => &mut sent.routing,
-                Cargo::Rows if self.exchange.node_of(rank) == self.exchange.node_of(self.own()) => &mut sent.within,
-                Cargo::Rows => &mut sent.across,
+                Cargo::Rows(_) if self.exchange.node_of(rank) == self.exchange.node_of(self.own()) => &mut sent.within,
+                Cargo::Rows(_) => &mut sent.across,
             };
-            *bytes += n as u64 * row_bytes;
+            let leaving = n as u64 * row_bytes;
+            *bytes += leaving;
+            if leaving > 0 {
+                self.ledger.sent(if let Cargo::Rows(entry) = cargo { entry } else { None }, rank, leaving);
+            }
         }
         self.ledger.exchange(sent);
         Underway { since: now(), pending: group.all_to_all(rows, to, from) }
@@ -133,11 +138,11 @@ impl Booked<'_> {
     fn start<'a>(
         &'a self,
         rows: &Tensor,
-        format: Format,
+        (format, entry): (Format, Entry),
         (to, from): (&[i64], &[i64]),
     ) -> Result<impl FnOnce() -> Result<Tensor, ModelError> + use<'a>, ModelError> {
         let (d, kind, device) = (rows.size2()?.1, rows.kind(), rows.device());
-        let pending = self.send(&self.exchange.group, &format.encode(rows)?, (to, from), Cargo::Rows);
+        let pending = self.send(&self.exchange.group, &format.encode(rows)?, (to, from), Cargo::Rows(entry));
         Ok(move || format.decode(&self.wait(pending)?.to_device(device), d, kind))
     }
 }
@@ -155,7 +160,8 @@ impl ExpertExchange for Booked<'_> {
 
     fn dispatch<'a>(&'a self, route: &Route, rows: &Tensor) -> Result<Arrival<'a>, ModelError> {
         let (to, from) = (self.exchange.rows_to(route), CommExchange::rows_from(route));
-        let arrival = self.start(rows, self.exchange.formats.dispatch, (&to, &from))?;
+        let entry = self.ledger.opens(Exchange::Dispatch, route.arrived.iter().sum());
+        let arrival = self.start(rows, (self.exchange.formats.dispatch, entry), (&to, &from))?;
         let order = by_expert(route).map(|order| order.to_device(rows.device()));
         Ok(Box::new(move || {
             let arrived = arrival()?;
@@ -167,7 +173,8 @@ impl ExpertExchange for Booked<'_> {
         let (to, from) = (self.exchange.rows_to(route), CommExchange::rows_from(route));
         let by_source = by_expert(route).map(|order| order.argsort(0, false).to_device(rows.device()));
         let rows = by_source.map_or_else(|| rows.shallow_clone(), |order| rows.index_select(0, &order));
-        Ok(Box::new(self.start(&rows, self.exchange.formats.combine, (&from, &to))?))
+        let entry = self.ledger.opens(Exchange::Combine, 0);
+        Ok(Box::new(self.start(&rows, (self.exchange.formats.combine, entry), (&from, &to))?))
     }
 
     fn summing(&self) -> Option<&dyn SummingExchange> {

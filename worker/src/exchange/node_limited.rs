@@ -2,6 +2,7 @@
 //! there, which forwards it to the ranks of its experts; on the way back each node adds its results, and one row a
 //! token returns.
 
+use ds_forecast::Exchange;
 use ds_model::{Arrival, Leg, ModelError, SummingExchange, Visitors, Visits};
 use ds_proto::ExchangeBytes;
 use tch::{Device, Kind, Tensor};
@@ -66,7 +67,7 @@ impl Booked<'_> {
         Ok(Box::new(move || {
             let came = format.decode(&self.wait(pending)?.to_device(device), d, kind)?;
             let sums = format.encode(&within.add(&came)?)?;
-            if cargo == Cargo::Rows {
+            if cargo != Cargo::Routing {
                 self.ledger.exchange(ExchangeBytes { saved: n_saved * row_bytes(&sums), ..ExchangeBytes::default() });
             }
             let came = self.wait(self.send(peers, &sums, (&across.from, &across.to), cargo))?;
@@ -104,17 +105,19 @@ impl SummingExchange for Booked<'_> {
         let rows = across.pick(&format.encode(tokens)?)?;
         let saved = self.n_saved(visits) * row_bytes(&rows);
         self.ledger.exchange(ExchangeBytes { saved, ..ExchangeBytes::default() });
-        let pending = self.send(peers, &rows, (&across.to, &across.from), Cargo::Rows);
+        let cargo = Cargo::Rows(self.ledger.opens(Exchange::Dispatch, visits.arrived.iter().sum()));
+        let pending = self.send(peers, &rows, (&across.to, &across.from), cargo);
         Ok(Box::new(move || {
             // Forwarded as it came: nothing is rounded twice.
             let came = self.wait(pending)?.to_device(device);
-            let pending = self.send(node, &within.pick(&came)?, (&within.to, &within.from), Cargo::Rows);
+            let pending = self.send(node, &within.pick(&came)?, (&within.to, &within.from), cargo);
             format.decode(&self.wait(pending)?.to_device(device), d, kind)
         }))
     }
 
     fn combine<'a>(&'a self, visits: &Visits, sums: &Tensor) -> Result<Arrival<'a>, ModelError> {
-        self.back(visits, sums, (self.exchange.formats.combine, Cargo::Rows))
+        let cargo = Cargo::Rows(self.ledger.opens(Exchange::Combine, 0));
+        self.back(visits, sums, (self.exchange.formats.combine, cargo))
     }
 
     fn return_weights(&self, visits: &Visits, gradients: &Tensor) -> Result<Tensor, ModelError> {

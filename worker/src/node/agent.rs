@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, sleep_until, timeout};
 
 use super::backlog::Backlog;
+use super::crew::{Crews, Joined};
 use super::process::{Process, ProcessEvent, ProcessSpec};
 use super::seats::{Act, RankRun, Seats, Start};
 use super::wire::{self, ToCoordinator, ToNode};
@@ -65,6 +66,7 @@ pub(super) struct Agent {
     event_sender: mpsc::Sender<ProcessEvent<RankRun>>,
     seats: Seats,
     processes: BTreeMap<RankRun, Process>,
+    crews: Crews,
     /// While the coordinator is there.
     sender: Option<mpsc::Sender<ToCoordinator>>,
     waiting: Backlog,
@@ -101,6 +103,7 @@ impl Agent {
             event_sender,
             seats: Seats::default(),
             processes: BTreeMap::new(),
+            crews: Crews::default(),
             sender: None,
             waiting: Backlog::default(),
             patience,
@@ -208,8 +211,10 @@ impl Agent {
             ProcessEvent::Lines(run, lines) => self.waiting.push(wire::lines(&run, lines)),
             ProcessEvent::Exited(run, exit) => {
                 self.processes.remove(&run);
-                let acts = self.seats.on_exit(run, exit);
-                self.carry_out(acts);
+                for member in self.crews.end(run, &exit) {
+                    let acts = self.seats.on_exit(member, exit.clone());
+                    self.carry_out(acts);
+                }
             }
         }
     }
@@ -219,7 +224,7 @@ impl Agent {
             match act {
                 Act::Start(start) => self.start(start),
                 Act::End(run, grace) => {
-                    if let Some(process) = self.processes.get(&run) {
+                    if let Some(process) = self.processes.get(self.crews.named(&run)) {
                         process.end(grace);
                     }
                 }
@@ -230,13 +235,24 @@ impl Agent {
     }
 
     fn start(&mut self, start: Start) {
+        match self.crews.join(&start.run) {
+            Some(Joined::Process(pid)) => return self.has_process(start.run, pid),
+            Some(Joined::Ended(exit)) => {
+                let acts = self.seats.on_exit(start.run, exit);
+                return self.carry_out(acts);
+            }
+            None => {}
+        }
         let spec = self.rank_process(&start);
         match Process::start(&spec, start.run.clone(), self.event_sender.clone()) {
             Ok(process) => {
                 tracing::info!("started {} as process {}", start.run, process.pid);
-                self.seats.started(start.run.clone(), process.pid);
-                self.waiting.push(wire::started(&start.run, process.pid));
-                self.processes.insert(start.run, process);
+                let pid = process.pid;
+                if start.ranks_in_process > 1 {
+                    self.crews.form(start.run.clone(), pid);
+                }
+                self.processes.insert(start.run.clone(), process);
+                self.has_process(start.run, pid);
             }
             Err(error) => {
                 let program = spec.command.first().map_or("", String::as_str);
@@ -245,8 +261,13 @@ impl Agent {
         }
     }
 
+    fn has_process(&mut self, run: RankRun, pid: u32) {
+        self.waiting.push(wire::started(&run, pid));
+        self.seats.started(run, pid);
+    }
+
     fn rank_process(&self, start: &Start) -> ProcessSpec {
-        let Start { run, device, threads } = start;
+        let Start { run, device, threads, ranks_in_process } = start;
         let mut command = self.config.rank_command.clone();
         let mut option = |name: &str, value: String| command.extend([name.to_owned(), value]);
         option("--join", self.config.join.clone());
@@ -255,6 +276,9 @@ impl Agent {
         option("--rank", run.rank.0.to_string());
         option("--device", device.clone());
         option("--threads", threads.to_string());
+        if *ranks_in_process > 1 {
+            option("--ranks-in-process", ranks_in_process.to_string());
+        }
         for nic in &self.node.nics {
             option("--address", nic.address.to_string());
         }

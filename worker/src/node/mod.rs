@@ -3,6 +3,7 @@
 
 mod agent;
 mod backlog;
+mod crew;
 mod error;
 mod inventory;
 mod lines;

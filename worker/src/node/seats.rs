@@ -39,6 +39,8 @@ pub(super) struct Start {
     /// As the rank's command line takes it.
     pub(super) device: String,
     pub(super) threads: u32,
+    /// More than one: all ranks of the job, which share it.
+    pub(super) ranks_in_process: u32,
 }
 
 /// What there is to do.
@@ -169,7 +171,7 @@ mod tests {
     }
 
     fn start(job: &str, attempt: u32, rank: u32) -> Start {
-        Start { run: run(job, attempt, rank), device: "cpu".to_owned(), threads: 1 }
+        Start { run: run(job, attempt, rank), device: "cpu".to_owned(), threads: 1, ranks_in_process: 1 }
     }
 
     fn exit(code: i32) -> Exit {

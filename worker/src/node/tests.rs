@@ -77,7 +77,8 @@ async fn say(talk: &NodeTalk, order: Word) {
 
 async fn say_start(talk: &NodeTalk) {
     let job = "tiny-1".to_owned();
-    say(talk, Word::Start(v1::StartRank { job, attempt: 2, rank: 3, device: "cpu".to_owned(), threads: 4 })).await;
+    let (device, threads, ranks_in_process) = ("cpu".to_owned(), 4, 1);
+    say(talk, Word::Start(v1::StartRank { job, attempt: 2, rank: 3, device, threads, ranks_in_process })).await;
 }
 
 async fn say_end(talk: &NodeTalk, grace_ms: u64) {

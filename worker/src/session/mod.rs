@@ -20,10 +20,11 @@ use steps::{Witness, all_steps};
 #[cfg(feature = "mpi")]
 pub use under_mpi::{Tell, under_mpi};
 
-/// From the first order to the last step. Runs on the rank's training thread.
-pub fn run(link: RankLink) -> SessionEnd {
+/// From the first order to the last step. Runs on the rank's training thread; ranks of one process have their `endpoint`
+/// already.
+pub fn run(link: RankLink, endpoint: Option<Endpoint>) -> SessionEnd {
     let mut step = 0;
-    match train(&link, &mut step) {
+    match train(&link, endpoint, &mut step) {
         Ok(true) => SessionEnd::Stopped { step },
         Ok(false) => SessionEnd::Finished { step },
         Err(error) => SessionEnd::Failed(Failure {
@@ -36,9 +37,11 @@ pub fn run(link: RankLink) -> SessionEnd {
 }
 
 /// True when it was stopped before its last step. `step` always holds the updates done.
-fn train(link: &RankLink, step: &mut u64) -> Result<bool, RankError> {
-    let (plan, endpoint, setup) = join(link)?;
-    let memory = MemoryWatch::start();
+fn train(link: &RankLink, endpoint: Option<Endpoint>, step: &mut u64) -> Result<bool, RankError> {
+    // Of ranks that share a process, nobody knows whose memory is whose.
+    let is_alone = endpoint.is_none();
+    let (plan, endpoint, setup) = join(link, endpoint)?;
+    let memory = if is_alone { MemoryWatch::start() } else { None };
     ds_kernels::reuse_blocks();
     let mut trainer = Trainer::new(&plan, RankId(link.rank()), &endpoint, setup)?;
     *step = trainer.n_updates();
@@ -70,19 +73,31 @@ impl Witness for RankLink {
 }
 
 /// The job and the mesh of peers.
-fn join(link: &RankLink) -> Result<(JobPlan, Endpoint, Setup), RankError> {
+fn join(link: &RankLink, endpoint: Option<Endpoint>) -> Result<(JobPlan, Endpoint, Setup), RankError> {
     let configure = match link.next_order()? {
         Order::Configure(configure) => configure,
         other => return Err(out_of_turn("Configure", &other)),
     };
     let plan = JobPlan::new(spec::read(&configure.spec_yaml, "job.yaml", &[])?.spec)?;
-    let endpoint = connect(link, &plan, &configure)?;
+    let endpoint = match endpoint {
+        Some(endpoint) => meet(link, endpoint)?,
+        None => connect(link, &plan, &configure)?,
+    };
     let setup = Setup {
         device: configure.device,
         checkpoints: PathBuf::from(configure.checkpoint_folder),
         token_cache: PathBuf::from(configure.token_cache),
     };
     Ok((plan, endpoint, setup))
+}
+
+/// Tells the coordinator that nobody needs an address of it, and waits until it knows that all peers are there.
+fn meet(link: &RankLink, endpoint: Endpoint) -> Result<Endpoint, RankError> {
+    link.report(Report::Listening { addresses: Vec::new() });
+    match link.next_order()? {
+        Order::Connect(_) => Ok(endpoint),
+        other => Err(out_of_turn("Connect", &other)),
+    }
 }
 
 /// Listens, tells the coordinator where, and connects to all peers.

@@ -4,9 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
+use ds_forecast::Exchange;
+use ds_plan::RankId;
 use ds_plan::schedule::Piece;
 use ds_proto::ExchangeBytes;
 
+use super::notes::{Entry, Notebook, Notes};
 use super::trace::{Lane, Span};
 
 /// What a rank did, or waited for.
@@ -54,27 +57,36 @@ pub struct Ledger {
     piece: Cell<Option<(Piece, Instant)>>,
     /// Where the step is traced.
     spans: Option<RefCell<Vec<Span>>>,
+    /// Where the step is played on a fabric afterwards.
+    notebook: Option<Notebook>,
 }
 
 impl Ledger {
     /// From now on.
     pub fn open() -> Self {
         let (booked, exchanged, piece) = Default::default();
-        Self { start: now(), booked, exchanged, piece, spans: None }
+        Self { start: now(), booked, exchanged, piece, spans: None, notebook: None }
     }
 
-    /// Likewise, and remembers every span.
-    pub fn traced() -> Self {
-        Self { spans: Some(RefCell::default()), ..Self::open() }
+    /// Likewise; remembers every span, if that is asked for, and writes down what the step sends, if that is.
+    pub fn remembering(spans: bool, sends: bool) -> Self {
+        let (spans, notebook) = (spans.then(RefCell::default), sends.then(Notebook::default));
+        Self { spans, notebook, ..Self::open() }
     }
 
     /// What has been traced, in the order of ends.
-    pub fn spans(self) -> Vec<Span> {
-        self.spans.map(RefCell::into_inner).unwrap_or_default()
+    pub fn take_spans(&self) -> Vec<Span> {
+        self.spans.as_ref().map(RefCell::take).unwrap_or_default()
+    }
+
+    /// What was sent.
+    pub fn take_notes(&self) -> Notes {
+        self.notebook.as_ref().map(Notebook::take).unwrap_or_default()
     }
 
     /// From now on, `piece` is at work, or none of the schedule is.
     pub fn enter(&self, piece: Option<Piece>) {
+        self.notebook.as_ref().inspect(|book| book.enter(piece));
         let Some(now) = self.spans.as_ref().map(|_| now()) else { return };
         if let Some((before, since)) = self.piece.replace(piece.map(|piece| (piece, now))) {
             let name = format!("{}{}", before.pass.letter(), before.microbatch.0);
@@ -93,6 +105,21 @@ impl Ledger {
     /// Rows that left at `since` have arrived.
     pub fn arrived(&self, since: Instant) {
         self.span(Lane::Exchange, "rows", None, since);
+    }
+
+    /// An exchange of the piece at work begins, for whose experts so many rows come here.
+    pub(crate) fn opens(&self, exchange: Exchange, rows: i64) -> Entry {
+        self.notebook.as_ref()?.opens(exchange, rows)
+    }
+
+    /// Bytes leave for another rank, in that exchange, or ahead of the next one.
+    pub(crate) fn sent(&self, entry: Entry, to: RankId, bytes: u64) {
+        self.notebook.as_ref().inspect(|book| book.sent(entry, to, bytes));
+    }
+
+    /// A piece gave bytes to a rank of another stage.
+    pub fn passed(&self, piece: Piece, bytes: u64) {
+        self.notebook.as_ref().inspect(|book| book.passed(piece, bytes));
     }
 
     /// Adds bytes that this rank has sent.

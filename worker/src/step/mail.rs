@@ -70,6 +70,7 @@ impl<'a, 'p> Mail<'a, 'p> {
         if to.pipeline as usize == self.pipeline.group.index() {
             self.handed_over.insert((to.stage, piece.microbatch, to.payload), output);
         } else {
+            self.ledger.passed(piece, (output.numel() * output.kind().elt_size_in_bytes()) as u64);
             self.sent.push(self.pipeline.group.send(to.pipeline as usize, &output));
         }
     }

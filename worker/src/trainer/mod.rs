@@ -4,6 +4,7 @@ mod checkpoints;
 mod evaluate;
 mod migration;
 mod setup;
+mod simulated;
 mod traces;
 
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use migration::Residence;
 
 pub(crate) use checkpoints::read_into;
 pub use setup::Setup;
+use simulated::SimulatedNetwork;
 pub(crate) use setup::{Groups, device, precision, stage_model};
 
 /// One rank, ready to train.
@@ -46,6 +48,8 @@ pub struct Trainer {
     residence: Residence,
     groups: Groups,
     exchange: CommExchange,
+    /// Where the network is simulated.
+    network: Option<SimulatedNetwork>,
     /// Parameters that other stages have copies of: place in `StageModel::parameters`, holders in the pipeline group.
     shared: Vec<(usize, Vec<usize>)>,
     /// Every layer with a gate, of all stages, MTP included.
@@ -94,6 +98,7 @@ impl Trainer {
             norm_share: NormShare::new(&plan, &checkpoints.writes, &model),
             residence: Residence::new(&plan, &model),
             exchange: setup::exchange(&plan, &groups),
+            network: SimulatedNetwork::of(&plan, rank.rank)?,
             shared: shared(&plan, &model),
             layers: plan.spec().model.moe_layers().collect(),
             plan,
@@ -150,7 +155,7 @@ impl Trainer {
     /// When a peer fails, LibTorch refuses, or the gradient norm is not finite; then the weights are unchanged.
     pub fn step(&mut self, stop: bool) -> Result<StepDone, RankError> {
         let is_traced = self.is_traced();
-        let ledger = if is_traced { Ledger::traced() } else { Ledger::open() };
+        let ledger = Ledger::remembering(is_traced, self.network.is_some());
         let microbatches = ledger.book(Cause::Data, || self.batches.step(self.n_updates));
         let weights = self.loss_weights(&microbatches, &ledger)?;
         self.gradients.zero();
@@ -171,10 +176,11 @@ impl Trainer {
         self.update_biases(&all);
         ledger.book(Cause::Reduce, || self.settle_experts(&all))?;
         self.n_updates += 1;
-        let metrics = self.metrics(&all, norm, rate, ledger.seconds());
+        let mut metrics = self.metrics(&all, norm, rate, ledger.seconds());
         if is_traced {
-            self.write_trace(ledger.spans())?;
+            self.write_trace(ledger.take_spans())?;
         }
+        metrics.simulated = self.play_step(&ledger.take_notes())?;
         Ok(StepDone { metrics, stop: all.n_stops > 0.0 })
     }
 

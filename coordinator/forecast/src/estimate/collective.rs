@@ -1,7 +1,7 @@
 //! How long a collective takes: latency, then bytes over bandwidth.
 
 use crate::hardware::Hardware;
-use crate::workload::{Collective, Dispatch, Group, Layout, Network, exchanged_rows};
+use crate::workload::{Collective, Dispatch, Group, Layout, Network};
 
 /// Distinct ones of `n` boxes that `picks` picks hit, in the mean.
 fn distinct(picks: f64, n: f64) -> f64 {
@@ -101,7 +101,7 @@ pub struct ExchangeAlone {
 pub fn exchange_alone(hardware: &Hardware, network: &Network, layout: &Layout) -> Option<ExchangeAlone> {
     let experts = network.experts?;
     let top_k = f64::from(experts.top_k);
-    let [dispatched, combined] = exchanged_rows(network, layout);
+    let [dispatched, combined] = layout.wire.rows(network.hidden);
     let nodes = f64::from(layout.expert * layout.tensor) / f64::from(hardware.nvlink_gpus);
     let open = nodes.min(experts.max_nodes.map_or(f64::INFINITY, f64::from));
     let copies = if nodes > 1.0 { distinct(top_k, open) } else { distinct(top_k, f64::from(layout.expert)) };

@@ -45,7 +45,7 @@ pub fn dispatch_loads(plan: &JobPlan, hardware: &Hardware, fabric: &Fabric) -> R
         GroupLimit::AtMost { n_groups, picked } => (n_groups, picked),
     };
     let gate = Gate::new(spec.model.moe.n_experts, spec.model.moe.top_k, n_groups, picked)?;
-    let [row_bytes, _] = crate::workload::exchanged_rows(&network, &layout);
+    let [row_bytes, _] = layout.wire.rows(network.hidden);
     let mut loads = vec![0.0; fabric.network().len()];
     for ranks in plan.grid().groups().into_iter().filter(|group| group.kind == GroupKind::Expert) {
         let endpoints: Vec<EndpointId> = ranks.ranks.iter().map(|rank| EndpointId(rank.0)).collect();

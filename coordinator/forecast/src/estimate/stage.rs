@@ -172,7 +172,7 @@ fn send_seconds(hardware: &Hardware, network: &Network, layout: &Layout) -> f64 
     if layout.pipeline <= 1 || (layout.kernels.overlaps() && layout.virtual_stages > 1) {
         return 0.0;
     }
-    let bytes = 2.0 * layout.tokens() * f64::from(network.hidden);
+    let bytes = f64::from(layout.wire.element_bytes) * layout.tokens() * f64::from(network.hidden);
     let t = f64::from(layout.tensor);
     let inside = hardware.nvlink_bandwidth * hardware.nvlink_efficiency;
     let stride = layout.tensor * layout.context * layout.data;

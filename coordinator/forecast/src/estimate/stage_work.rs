@@ -41,7 +41,8 @@ impl Maker<'_> {
             work.backward_weight.parts.extend(self.compute(placed, &[&placed.1.weight]));
         }
         let t = f64::from(self.layout.tensor);
-        work.boundary_bytes = 2.0 * self.layout.tokens() * f64::from(self.network.hidden) / t;
+        let element_bytes = f64::from(self.layout.wire.element_bytes);
+        work.boundary_bytes = element_bytes * self.layout.tokens() * f64::from(self.network.hidden) / t;
         work
     }
 

@@ -3,10 +3,17 @@
 mod presets;
 mod recipe;
 
+use ds_plan::spec::JobSpec;
+use ds_topology::fabric::Fabric;
 use serde::{Deserialize, Serialize};
 
 pub use presets::{PRESETS, Source, hardware, sources};
 pub use recipe::{RECIPES, Recipe, slot};
+
+/// The name of the machine that a job says it is for, or, if it says nothing, its fabric.
+pub fn named_by<'a>(spec: &'a JobSpec, fabric: Option<&'a Fabric>) -> Option<&'a str> {
+    spec.cluster.hardware.as_deref().or(fabric.and_then(Fabric::gpu))
+}
 
 /// One kind of GPU in the nodes that it comes in. Rates are of one GPU, bandwidths of one direction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ type Which = (u32, Piece, LayerId, Exchange);
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     sends: HashMap<Which, Vec<(u32, f64)>>,
+    passed: HashMap<(u32, Piece), f64>,
     rows: HashMap<(u32, StageId, Microbatch, LayerId), f64>,
 }
 
@@ -23,6 +24,11 @@ impl Measured {
         self.sends.insert((rank, piece, layer, exchange), to);
     }
 
+    /// A rank sent so many bytes to the next stage of a pass.
+    pub fn passed_on(&mut self, rank: u32, piece: Piece, bytes: f64) {
+        self.passed.insert((rank, piece), bytes);
+    }
+
     /// The experts of a rank work on so many rows of a microbatch.
     pub fn works_on(&mut self, rank: u32, piece: Piece, layer: LayerId, rows: f64) {
         self.rows.insert((rank, piece.stage, piece.microbatch, layer), rows);
@@ -30,6 +36,10 @@ impl Measured {
 
     pub(crate) fn sends(&self, rank: u32, piece: Piece, layer: LayerId, exchange: Exchange) -> Option<&[(u32, f64)]> {
         self.sends.get(&(rank, piece, layer, exchange)).map(Vec::as_slice)
+    }
+
+    pub(crate) fn passed(&self, rank: u32, piece: Piece) -> Option<f64> {
+        self.passed.get(&(rank, piece)).copied()
     }
 
     /// How many times the mean rows of its group a rank works on; none where a rank of the group says nothing.

@@ -13,6 +13,7 @@
 
 mod check;
 mod measured;
+mod player;
 mod price;
 mod record;
 mod report;
@@ -20,6 +21,7 @@ mod report;
 pub use check::RecordError;
 pub(crate) use check::check;
 pub use measured::Measured;
+pub use player::Player;
 pub use price::Prices;
 pub use record::{Does, Event, Meeting, Recorder, StepRecord};
 pub use report::{PlaneLoad, Replayed, Shares, report};

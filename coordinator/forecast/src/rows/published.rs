@@ -6,7 +6,7 @@ use super::csv::Table;
 use super::probe::Probe;
 use super::row::{Cells, Measure, Row};
 use crate::hardware::{self, Format};
-use crate::workload::{Attention, Dispatch, Experts, FeedForward, Kernels, Layout, Network, Recompute, Window};
+use crate::workload::{Attention, Dispatch, Experts, FeedForward, Kernels, Layout, Network, Recompute, Window, Wire};
 
 pub(super) fn row(table: &Table, record: usize) -> Result<Row, (String, String, String)> {
     let mut cells = Cells::new(table, record);
@@ -97,6 +97,7 @@ fn exchange(mut cells: Cells<'_>, id: String, group: String) -> Result<Row, (Str
         n_microbatches: 1,
         sequence: tokens,
         format: Format::Fp8,
+        wire: Wire::usual(Format::Fp8),
         gradient_bytes: 4.0,
     };
     Ok(Row { id, group, hardware, network, layout, measure: Measure::Probe(probe), published, judged: true })
@@ -226,6 +227,7 @@ fn layout(cells: &mut Cells<'_>) -> Layout {
         n_microbatches: batch / each.max(1),
         sequence: cells.whole("seq"),
         format,
+        wire: Wire::usual(format),
         gradient_bytes: if cells.text("gradient_bits") == Some("32") { 4.0 } else { 2.0 },
     }
 }

@@ -9,7 +9,7 @@ use ds_plan::spec::ScheduleKind;
 use super::csv::Table;
 use super::row::{Cells, Measure, Row};
 use crate::hardware::Format;
-use crate::workload::{Dispatch, Kernels, Layout, Network, Recompute};
+use crate::workload::{Dispatch, Kernels, Layout, Network, Recompute, Wire};
 
 /// The column by which the form is known.
 pub(super) const MARK: &str = "iteration time (ms)";
@@ -55,6 +55,7 @@ pub(super) fn row(table: &Table, record: usize) -> Result<Row, (String, String, 
         n_microbatches: batch / data / microbatch,
         sequence,
         format: Format::F16,
+        wire: Wire::usual(Format::F16),
         gradient_bytes: 2.0,
     };
     Ok(Row {

@@ -15,8 +15,8 @@ use crate::recorded::{Does, Event, Measured, Meeting, StepRecord};
 use crate::{Exchange, Part};
 
 impl PlannedStep {
-    /// The record of a step of the plan. Where exchanges were measured, they send what they sent, and experts work on the
-    /// rows that they had; else both are what the gate is expected to choose. All else follows from the plan.
+    /// The record of a step of the plan. Where exchanges were measured, they send what they sent, stages pass on what they
+    /// did, and experts work on the rows that they had; else all this is what is expected. All else follows from the plan.
     ///
     /// # Errors
     /// When parts of the job do not fit together, no route is left, or an exchange of the plan was not measured.
@@ -83,7 +83,9 @@ impl Writer<'_> {
                 Does::Meet { group, number, what, sends }
             }
             program::Does::Send { template, .. } => {
-                let (to, bytes) = self.planned(rank, &self.scene.templates[template as usize])[0];
+                let (to, planned) = self.planned(rank, &self.scene.templates[template as usize])[0];
+                let passed = self.measured.zip(op.piece).and_then(|(measured, piece)| measured.passed(rank, piece));
+                let bytes = passed.unwrap_or(planned);
                 Does::Send { to, number: number.into(), bytes }
             }
             program::Does::Receive(key) => {

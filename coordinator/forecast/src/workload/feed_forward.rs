@@ -55,7 +55,7 @@ pub fn experts(network: &Network, layout: &Layout, experts: &Experts) -> Block {
         bias(&mut block, rows * d, held);
     }
     quantise(&mut block, layout);
-    let [dispatched, combined] = exchanged_rows(network, layout);
+    let [dispatched, combined] = layout.wire.rows(network.hidden);
     block.collectives.extend([Collective::Dispatch(dispatched), Collective::Combine(combined)]);
     // The SwiGLU of experts, whose inputs are kept (arXiv 2412.19437, §3.2.3).
     block.cheap.push(Kernel::Memory { bytes: 6.0 * rows * inner, n: 1.0 });
@@ -91,12 +91,4 @@ pub fn shared_experts(network: &Network, layout: &Layout, experts: &Experts) -> 
         block.cheap.push(Kernel::Memory { bytes: 6.0 * m * inner, n: 1.0 });
     }
     block
-}
-
-/// Bytes of a token's row on its way to the experts and back: in FP8 with an FP32 scale for every 128 elements (arXiv
-/// 2412.19437, §3.3), or in 16 bits; back always in 16.
-pub(crate) fn exchanged_rows(network: &Network, layout: &Layout) -> [f64; 2] {
-    let d = f64::from(network.hidden);
-    let scaled = d + 4.0 * (d / 128.0).ceil();
-    [if layout.format == Format::Fp8 { scaled } else { 2.0 * d }, 2.0 * d]
 }

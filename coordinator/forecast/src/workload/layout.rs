@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ds_plan::spec::ScheduleKind;
 
-use super::{Block, Kernel};
+use super::{Block, Kernel, Wire};
 use crate::hardware::Format;
 
 /// What backward computes again instead of keeping it.
@@ -98,6 +98,8 @@ pub struct Layout {
     pub sequence: u32,
     /// What large matrix products multiply in.
     pub format: Format,
+    /// What ranks send each other of activations.
+    pub wire: Wire,
     /// Bytes of a gradient as it is reduced.
     pub gradient_bytes: f64,
 }

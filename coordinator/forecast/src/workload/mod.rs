@@ -8,6 +8,7 @@ mod feed_forward;
 mod layout;
 mod network;
 mod of_plan;
+mod wire;
 
 pub use block::{Block, Collective, Group, Kernel, Role};
 pub use ends::{embedding, head, prediction};
@@ -15,5 +16,5 @@ pub use layout::{Dispatch, Kernels, Layout, Recompute};
 pub use network::{Attention, Experts, FeedForward, Network, Window};
 
 pub use attention::attention;
-pub(crate) use feed_forward::exchanged_rows;
 pub use feed_forward::{dense, experts, shared_experts};
+pub use wire::Wire;

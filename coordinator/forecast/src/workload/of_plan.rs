@@ -3,7 +3,7 @@
 use ds_plan::JobPlan;
 use ds_plan::spec::{self, ComputeType};
 
-use super::{Dispatch, Kernels, Layout, Recompute};
+use super::{Dispatch, Kernels, Layout, Recompute, Wire};
 use crate::hardware::Format;
 
 impl Layout {
@@ -38,6 +38,7 @@ impl Layout {
                 ComputeType::Bf16 => Format::F16,
                 ComputeType::Fp8 => Format::Fp8,
             },
+            wire: Wire::of(&spec.precision),
             gradient_bytes: if spec.precision.compute == ComputeType::F64 { 8.0 } else { 4.0 },
         }
     }

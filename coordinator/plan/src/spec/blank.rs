@@ -10,7 +10,7 @@ use ds_arch::{
 
 use super::{
     BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, ExchangeKind, JobSpec,
-    MomentType, ParallelSpec, PlacementPolicy, PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec,
+    MomentType, NetworkKind, ParallelSpec, PlacementPolicy, PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec,
     WireType,
 };
 
@@ -52,6 +52,7 @@ pub(super) fn blank() -> JobSpec {
             gpus_per_node: None,
             threads: 0,
             share_devices: false,
+            network: NetworkKind::Real,
             priority: 0,
             max_restarts: 0,
             heartbeat_timeout: Duration::ZERO,

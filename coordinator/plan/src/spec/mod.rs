@@ -401,12 +401,23 @@ pub struct ClusterSpec {
     pub heartbeat_timeout: Duration,
     /// A communication operation that takes longer has failed.
     pub comm_timeout: Duration,
+    /// What carries the bytes between them.
+    pub network: NetworkKind,
     /// The network between them, as YAML: for planning and simulation.
     pub fabric: Option<PathBuf>,
     /// The name of a hardware preset: for planning and simulation.
     pub hardware: Option<String>,
     /// How long a rank waits for a lost coordinator; none: 0 under an embedded coordinator, 10 minutes otherwise.
     pub orphan_grace: Option<Duration>,
+}
+
+/// What carries the bytes between ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkKind {
+    /// The network of their machines.
+    Real,
+    /// The memory of one process, whose threads they are; every step is played on the fabric.
+    Simulated,
 }
 
 /// What ranks compute on.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ds_forecast::hardware::{Hardware, PRESETS, hardware};
+use ds_forecast::hardware::{Hardware, PRESETS, hardware, named_by};
 use ds_plan::spec::{DeviceKind, JobSpec};
 use ds_topology::fabric::Fabric;
 
@@ -22,7 +22,7 @@ pub(crate) fn hardware_named<'a>(
     spec: &'a JobSpec,
     fabric: Option<&'a Fabric>,
 ) -> Option<&'a str> {
-    asked.or(spec.cluster.hardware.as_deref()).or(fabric.and_then(Fabric::gpu))
+    asked.or(named_by(spec, fabric))
 }
 
 /// The preset that stands for a kind of device where nobody names one.

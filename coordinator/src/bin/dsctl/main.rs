@@ -19,6 +19,7 @@ mod network;
 mod node;
 mod output;
 mod place;
+mod rehearsal;
 mod room;
 mod sample;
 mod show;

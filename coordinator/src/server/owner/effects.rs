@@ -27,8 +27,9 @@ impl Owner {
                 let silence = format!("nothing was heard of this node for {} s", after.as_secs_f64());
                 self.nodes.cut(&node, Status::unavailable(silence));
             }
-            Effect::StartRank { node, run: RankRun { job, attempt, rank }, device, threads } => {
-                let start = v1::StartRank { job, attempt, rank, device: device.to_string(), threads };
+            Effect::StartRank { node, run: RankRun { job, attempt, rank }, device, threads, ranks_in_process } => {
+                let device = device.to_string();
+                let start = v1::StartRank { job, attempt, rank, device, threads, ranks_in_process };
                 self.order_node(&node, node_order::Order::Start(start));
             }
             Effect::EndRank { node, run: RankRun { job, attempt, rank }, grace } => {

@@ -46,7 +46,10 @@ fn main() -> ExitCode {
         #[cfg(feature = "mpi")]
         Ok(Command::Mpi(args)) => args.run(),
         Ok(Command::Rank(args)) => {
-            telemetry::init(format!("rank {} attempt {}", args.rank, args.attempt));
+            telemetry::init(match args.ranks_in_process {
+                0 | 1 => format!("rank {} attempt {}", args.rank, args.attempt),
+                n => format!("{n} ranks attempt {}", args.attempt),
+            });
             agent::run(args, session::run)
         }
         Err(error) => telemetry::usage(&error),

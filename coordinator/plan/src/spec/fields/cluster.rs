@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::words::DEVICES;
+use super::words::{DEVICES, NETWORKS};
 use crate::spec::field::{Field, count, field, lens, time, whole};
 use crate::spec::kind::Kind;
 
@@ -91,11 +91,14 @@ pub(super) const FIELDS: &[Field] = &[
     )
     .nullable()
     .default("null"),
+    field("cluster.network", Kind::Word(NETWORKS), lens!(s, at => s.cluster.network), "What carries the bytes between ranks.")
+        .default("real"),
     field(
         "cluster.fabric",
         Kind::Path,
         lens!(s, at => s.cluster.fabric),
-        "The network between ranks, as YAML, for plan and simulate; relative to this file; null for none.",
+        "The network between ranks, as YAML, for plan, simulate and network: simulated; relative to this file; null for \
+         none.",
     )
     .nullable()
     .default("null"),
@@ -103,7 +106,7 @@ pub(super) const FIELDS: &[Field] = &[
         "cluster.hardware",
         Kind::Text,
         lens!(s, at => s.cluster.hardware),
-        "The name of a hardware preset, for plan and simulate; null for none.",
+        "The name of a hardware preset, for plan, simulate and network: simulated; null for that of the fabric.",
     )
     .nullable()
     .default("null"),

@@ -8,7 +8,7 @@ use crate::spec::field::word;
 use crate::spec::kind::Word;
 use crate::spec::value::{Slot, Value};
 use crate::spec::{
-    BiasRule, ComputeType, DeviceKind, ExchangeKind, MomentType, Recompute, ScaleType, ScheduleKind, WireType,
+    BiasRule, ComputeType, DeviceKind, ExchangeKind, MomentType, NetworkKind, Recompute, ScaleType, ScheduleKind, WireType,
 };
 
 macro_rules! words {
@@ -104,6 +104,11 @@ words!(EXCHANGES, ExchangeKind {
 words!(DEVICES, DeviceKind {
     Cpu = "cpu": "Cores of the node.",
     Cuda = "cuda": "One GPU a rank.",
+});
+
+words!(NETWORKS, NetworkKind {
+    Real = "real": "That of the machines.",
+    Simulated = "simulated": "cluster.fabric, on a virtual clock; ranks are threads of one process.",
 });
 
 /// As the spec writes them.

@@ -1,6 +1,7 @@
 //! What fits together: rules over several fields. A rule is looked at only when every field that it needs was read,
 //! and a field that breaks one is not held against another.
 
+mod cluster;
 mod model;
 mod parallel;
 mod schedule;
@@ -22,7 +23,7 @@ pub(super) struct Rule {
 
 /// Looks at every rule.
 pub(super) fn check(reader: &mut Reader) {
-    for rule in [model::RULES, parallel::RULES, train::RULES, schedule::RULES].into_iter().flatten() {
+    for rule in [model::RULES, parallel::RULES, train::RULES, schedule::RULES, cluster::RULES].into_iter().flatten() {
         for at in places(rule, &reader.spec) {
             look(rule, at, reader);
         }

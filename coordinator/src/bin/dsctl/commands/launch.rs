@@ -10,6 +10,7 @@ use crate::link::LinkArgs;
 use crate::node::Worker;
 use crate::output::{Exit, FormatArgs};
 use crate::place::{Wish, hand_in, here, in_background, run, there};
+use crate::rehearsal::rehearse;
 use crate::room::fits_here;
 use crate::spec::SpecArgs;
 use crate::start::find_start;
@@ -68,6 +69,7 @@ impl Args {
         find_data(plan.spec())?;
         find_start(resolved)?;
         fits_here(plan)?;
+        rehearse(plan)?;
         let worker = Worker::find()?;
         if let Some(running) = home.running() {
             return Err(Failure::HomeTaken { home: home.path().to_owned(), address: running.address });

@@ -5,4 +5,5 @@ mod history;
 mod line;
 pub(crate) mod report;
 pub(crate) mod screen;
+mod simulated;
 mod summary;

@@ -4,6 +4,7 @@ use ds_proto::ExchangeBytes;
 use serde::Deserialize;
 
 use super::history::History;
+use super::simulated::{self, SimulatedRun};
 use crate::output::Paint;
 use crate::show::bars::bars;
 use crate::show::numbers::{bytes, count, seconds};
@@ -32,6 +33,7 @@ pub(crate) struct Summary {
     pub(crate) checkpoint: Option<String>,
     pub(crate) memory: Vec<RankMemory>,
     pub(crate) exchange: ExchangeBytes,
+    pub(crate) simulated: Option<SimulatedRun>,
     pub(crate) sample: Option<Sample>,
 }
 
@@ -126,10 +128,14 @@ fn facts(whose: &Whose<'_>, summary: &Summary, history: &History) -> Vec<String>
     fact("checkpoint", Some(summary.checkpoint.clone().unwrap_or_else(|| "none".to_owned())));
     fact("folder", Some(whose.folder.to_owned()).filter(|folder| !folder.is_empty()));
     let mut lines: Vec<String> = facts.into_iter().map(|(name, value)| format!("{name:<16} {value}")).collect();
-    for (i, bar) in bars(&history.seconds_by_cause()).into_iter().enumerate() {
-        lines.push(format!("{:<16} {bar}", if i == 0 { "where time went" } else { "" }));
-    }
+    lines.extend(under("where time went", bars(&history.seconds_by_cause())));
+    lines.extend(under("simulated", summary.simulated.as_ref().map(simulated::lines).unwrap_or_default()));
     lines
+}
+
+/// Lines under one name.
+fn under(name: &str, lines: Vec<String>) -> impl Iterator<Item = String> {
+    lines.into_iter().enumerate().map(move |(i, line)| format!("{:<16} {line}", if i == 0 { name } else { "" }))
 }
 
 fn validation(summary: &Summary) -> Option<String> {
@@ -210,6 +216,10 @@ mod tests {
         let text = text(
             r#"{"state": "done", "steps": 20, "validation_loss": 2.0, "baseline_trigram": 2.03, "restarts": 1,
                 "wall_seconds": 20.5, "checkpoint": "/c",
+                "simulated": {"steps": 20, "step": {"seconds": 0.00818, "compute_share": 0.41, "exposed_share": 0.1,
+                    "imbalance_share": 0.337, "bubble_share": 0.153, "bytes_within_nodes": 2048.0,
+                    "planes": [{"plane": 0, "bytes": 1024.0, "utilization": 0.0041, "busiest_link": 0.0043}],
+                    "links": [{"name": "P0.h0.up", "count": 3, "bytes": 512.0, "utilization": 0.0043}]}},
                 "exchange": {"across": 20480, "within": 40960, "saved": 61440, "routing": 2048},
                 "memory": [{"rank": 0, "peak_bytes": 1048576, "planned_bytes": 1},
                            {"rank": 1, "peak_bytes": 2097152, "planned_bytes": 2202009}], "sample": {"prompt": "A:", "text": " b\nc"}}"#,
@@ -223,6 +233,10 @@ mod tests {
             "where time went  compute",
             "memory           2.0 MiB at most, of a rank; planned were 2.1 MiB (+5.0%)",
             "exchange         a step 1.0 KiB across nodes, 2.0 KiB within, 102 B of routing; 3.0 KiB more across without",
+            "simulated        a step 8.18 ms, the mean of 20, on the virtual clock of its fabric",
+            "computes 41%, communication that nothing hides 10%, waits for the rest of a group 33.7%, else idle 15.3%",
+            "plane 0  1.0 KiB, 0.41% of the rate of the NICs that send, busiest link 0.43%",
+            "link P0.h0.up and 2 more like it  512 B, 0.43%",
             "- trigram baseline",
             "o validation loss",
             "dsctl ckpt show abc",

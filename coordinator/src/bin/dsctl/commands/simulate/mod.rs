@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use ds_forecast::estimate::{Term, Terms};
 use ds_forecast::page::html;
+use ds_forecast::recorded::Player;
 use ds_forecast::simulate::{Base, Epoch, Options, PlannedStep, StepJob, Straggler, WhatIf};
 use ds_plan::JobPlan;
 use ds_topology::fabric::Fabric;
@@ -107,8 +108,8 @@ impl Args {
         let skew = self.skew.read()?;
         let step = PlannedStep::new(&plan, &hardware, &skew, fabric.n_gpus()).map_err(|error| refused(&error))?;
         if let Some(path) = &self.recorded {
-            let on = recorded::On { plan: &plan, hardware: &hardware, seats: step.seats(), fabric: &fabric };
-            recorded::run(path, on, self.routing, self.trace.as_deref(), self.format.format)?;
+            let player = Player::new(step, (&plan, &hardware), (fabric.clone(), self.routing));
+            recorded::run(path, &player, &fabric, self.trace.as_deref(), self.format.format)?;
             return Ok(Exit::Done);
         }
         let terms = self.without.iter().fold(Terms::ALL, |terms, &term| terms.without(term));
@@ -118,7 +119,7 @@ impl Args {
             ))
         })?;
         if let Some(path) = &self.record {
-            recorded::write(path, &step, &fabric, self.routing)?;
+            recorded::write(path, &Player::new(step.clone(), (&plan, &hardware), (fabric.clone(), self.routing)))?;
         }
         let options = Options {
             steps: self.steps,
