@@ -8,8 +8,8 @@ use ds_arch::preset;
 use crate::job::JobPlan;
 use crate::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
-    ExchangeKind, JobSpec, LearningRateSpec, MomentType, NetworkKind, ParallelSpec, PhaseSpec, PlacementPolicy, PrecisionSpec,
-    Recompute, ScaleType, ScheduleKind, TokenizerSpec, WireType,
+    ExchangeKind, JobSpec, LearningRateSpec, MomentType, NetworkKind, ParallelSpec, PhaseSpec, PlacementPolicy,
+    PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec, WireType,
 };
 
 /// The model of that name on such a grid, with 8 microbatches a rank.

@@ -7,9 +7,9 @@ use ds_arch::{GroupLimit, MtpInput, PRESETS, preset};
 use ds_plan::JobPlan;
 use ds_plan::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, BiasRule, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
-    ExchangeKind, Explained, JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, NetworkKind, ParallelSpec,
-    PhaseSpec, PlacementPolicy, PrecisionSpec, Recompute, Resolved, ScaleType, ScheduleKind, TokenizerSpec, WireType,
-    read, schema, to_yaml,
+    ExchangeKind, Explained, JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, NetworkKind,
+    ParallelSpec, PhaseSpec, PlacementPolicy, PrecisionSpec, Recompute, Resolved, ScaleType, ScheduleKind,
+    TokenizerSpec, WireType, read, schema, to_yaml,
 };
 use serde_json::Value;
 

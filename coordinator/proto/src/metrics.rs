@@ -43,7 +43,7 @@ pub struct StepMetrics {
     pub exchange: ExchangeBytes,
     /// On a simulated network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub simulated: Option<SimulatedStep>,
+    pub simulated: Option<Box<SimulatedStep>>,
 }
 
 /// Bytes of the exchange with experts that went from rank to rank. Nodes are those of `cluster.gpus_per_node`.
@@ -104,7 +104,7 @@ impl From<StepMetrics> for v1::StepMetrics {
             seconds_by_cause: m.seconds_by_cause,
             loads,
             exchange: Some(m.exchange.into()),
-            simulated: m.simulated.map(Into::into),
+            simulated: m.simulated.map(|step| (*step).into()),
         }
     }
 }
@@ -127,7 +127,7 @@ impl From<v1::StepMetrics> for StepMetrics {
             seconds_by_cause: m.seconds_by_cause,
             loads: m.loads.into_iter().map(|loads| (loads.layer, loads.tokens)).collect(),
             exchange: m.exchange.map(Into::into).unwrap_or_default(),
-            simulated: m.simulated.map(Into::into),
+            simulated: m.simulated.map(|step| Box::new(step.into())),
         }
     }
 }
@@ -173,7 +173,7 @@ mod tests {
             seconds_by_cause: BTreeMap::from([("compute".to_owned(), 0.25)]),
             loads: vec![(1, vec![4, 0, 2])],
             exchange: ExchangeBytes { across: 1, within: 2, saved: 3, routing: 4 },
-            simulated: Some(SimulatedStep {
+            simulated: Some(Box::new(SimulatedStep {
                 seconds: 0.5,
                 compute_share: 0.25,
                 exposed_share: 0.125,
@@ -182,7 +182,7 @@ mod tests {
                 bytes_within_nodes: 9.0,
                 planes: vec![PlaneLoad { plane: 1, bytes: 8.0, utilization: 0.5, busiest_link: 0.75 }],
                 links: vec![LinkLoad { name: "P1.h0.up".to_owned(), count: 2, bytes: 4.0, utilization: 0.75 }],
-            }),
+            })),
             ..StepMetrics::default()
         };
         assert_eq!(StepMetrics::from(v1::StepMetrics::from(metrics.clone())), metrics);

@@ -59,8 +59,7 @@ impl From<SimulatedStep> for v1::SimulatedStep {
             utilization,
             busiest_link,
         };
-        let link =
-            |LinkLoad { name, count, bytes, utilization }| v1::LinkLoad { name, count, bytes, utilization };
+        let link = |LinkLoad { name, count, bytes, utilization }| v1::LinkLoad { name, count, bytes, utilization };
         Self {
             seconds: s.seconds,
             compute_share: s.compute_share,
@@ -82,8 +81,7 @@ impl From<v1::SimulatedStep> for SimulatedStep {
             utilization,
             busiest_link,
         };
-        let link =
-            |v1::LinkLoad { name, count, bytes, utilization }| LinkLoad { name, count, bytes, utilization };
+        let link = |v1::LinkLoad { name, count, bytes, utilization }| LinkLoad { name, count, bytes, utilization };
         Self {
             seconds: s.seconds,
             compute_share: s.compute_share,

@@ -102,7 +102,7 @@ impl Summary {
             memory: facts.memory,
             seconds_by_cause,
             exchange,
-            simulated: SimulatedRun::of(steps.iter().filter_map(|step| step.simulated.as_ref())),
+            simulated: SimulatedRun::of(steps.iter().filter_map(|step| step.simulated.as_deref())),
         }
     }
 }

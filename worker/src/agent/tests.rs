@@ -24,6 +24,7 @@ fn args(join: String) -> RankArgs {
         device: "cpu".to_owned(),
         threads: 1,
         addresses: vec!["127.0.0.1".parse().unwrap()],
+        ranks_in_process: 1,
     }
 }
 

@@ -127,9 +127,12 @@ fn to_node(order: Order) -> ToNode {
             heartbeat_timeout: Duration::from_millis(welcome.heartbeat_timeout_ms),
             orphan_grace: Duration::from_millis(welcome.orphan_grace_ms),
         },
-        Order::Start(v1::StartRank { job, attempt, rank, device, threads, ranks_in_process }) => {
-            ToNode::Start(Start { run: RankRun { job, rank: RankId(rank), attempt }, device, threads, ranks_in_process })
-        }
+        Order::Start(v1::StartRank { job, attempt, rank, device, threads, ranks_in_process }) => ToNode::Start(Start {
+            run: RankRun { job, rank: RankId(rank), attempt },
+            device,
+            threads,
+            ranks_in_process,
+        }),
         Order::End(v1::EndRank { job, attempt, rank, grace_ms }) => {
             ToNode::End(RankRun { job, rank: RankId(rank), attempt }, Duration::from_millis(grace_ms))
         }

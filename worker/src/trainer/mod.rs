@@ -30,8 +30,8 @@ use migration::Residence;
 
 pub(crate) use checkpoints::read_into;
 pub use setup::Setup;
-use simulated::SimulatedNetwork;
 pub(crate) use setup::{Groups, device, precision, stage_model};
+use simulated::SimulatedNetwork;
 
 /// One rank, ready to train.
 pub struct Trainer {
@@ -180,7 +180,7 @@ impl Trainer {
         if is_traced {
             self.write_trace(ledger.take_spans())?;
         }
-        metrics.simulated = self.play_step(&ledger.take_notes())?;
+        metrics.simulated = self.play_step(&ledger.take_notes())?.map(Box::new);
         Ok(StepDone { metrics, stop: all.n_stops > 0.0 })
     }
 

@@ -76,7 +76,8 @@ impl SimulatedNetwork {
 fn player(plan: &JobPlan) -> Result<Player, RankError> {
     let cluster = &plan.spec().cluster;
     let path = cluster.fabric.as_ref().expect("a spec that reads names the fabric of a simulated network");
-    let refused = |reason: String| RankError::Simulated { what: "cluster.fabric", given: path.display().to_string(), reason };
+    let refused =
+        |reason: String| RankError::Simulated { what: "cluster.fabric", given: path.display().to_string(), reason };
     let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
     let fabric = Fabric::parse(&text).map_err(|error| refused(error.to_string()))?;
     let hardware = machine(plan, &fabric)?;

@@ -1,6 +1,8 @@
 //! A step that ranks recorded while they ran, played again on a fabric: who computed what and who sent how much to whom is
 //! as it was; how long that takes follows from a hardware preset and the fabric, on a virtual clock. What the real routing
-//! of this model does to every plane can be seen so.
+//! of this model does to every plane can be seen so. Of ranks that train, what no plan knows is [`Measured`]: their
+//! exchanges, the rows of their experts, what stages passed on; the rest of the record follows from the actions that both
+//! plan and ranks execute.
 //!
 //! # What is assumed
 //! 1. A rank computes one thing at a time, in the order in which it did; a group does its operations in order. What else

@@ -6,7 +6,7 @@ use ds_plan::schedule::Piece;
 use super::error::SimulateError;
 use super::event::Epoch;
 use super::interleave::Costs;
-use super::job::StepJob;
+use super::job::{Options, StepJob};
 use super::planned::PlannedStep;
 use super::program::{self, NO_ACTION, Op, Program};
 use super::scene::{Scene, Template};
@@ -30,6 +30,7 @@ pub(super) fn record(
     epoch: &mut Epoch<'_>,
     measured: Option<&Measured>,
 ) -> Result<StepRecord, SimulateError> {
+    job.check(std::slice::from_mut(epoch), &Options::default())?;
     let (scene, registry) = Scene::new(job, epoch.routes.endpoints_per_node());
     let costs = Costs::new(&scene, &Strands::new(job, &scene, epoch)?);
     let programs: Vec<Program> =

@@ -10,8 +10,8 @@ use ds_arch::{
 
 use super::{
     BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, ExchangeKind, JobSpec,
-    MomentType, NetworkKind, ParallelSpec, PlacementPolicy, PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec,
-    WireType,
+    MomentType, NetworkKind, ParallelSpec, PlacementPolicy, PrecisionSpec, Recompute, ScaleType, ScheduleKind,
+    TokenizerSpec, WireType,
 };
 
 pub(super) fn blank() -> JobSpec {

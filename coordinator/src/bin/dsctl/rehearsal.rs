@@ -19,8 +19,7 @@ pub(crate) fn rehearse(plan: &JobPlan) -> Result<(), Failure> {
     let refused = |error: &dyn std::fmt::Display| Failure::Simulation { reason: error.to_string() };
     let fabric = fabric_of(None, spec)?.ok_or(Failure::FabricUnnamed)?;
     let hardware = preset(hardware_named(None, spec, Some(&fabric)).unwrap_or(usual(spec.cluster.device)))?;
-    let step =
-        PlannedStep::new(plan, &hardware, &Skew::Uniform, fabric.n_gpus()).map_err(|error| refused(&error))?;
+    let step = PlannedStep::new(plan, &hardware, &Skew::Uniform, fabric.n_gpus()).map_err(|error| refused(&error))?;
     let player = Player::new(step, (plan, &hardware), (fabric, Policy::default()));
     let record = player.record(None).map_err(|error| refused(&error))?;
     player.play(&record).map(|_| ()).map_err(|error| refused(&error))

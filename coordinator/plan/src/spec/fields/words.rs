@@ -8,7 +8,8 @@ use crate::spec::field::word;
 use crate::spec::kind::Word;
 use crate::spec::value::{Slot, Value};
 use crate::spec::{
-    BiasRule, ComputeType, DeviceKind, ExchangeKind, MomentType, NetworkKind, Recompute, ScaleType, ScheduleKind, WireType,
+    BiasRule, ComputeType, DeviceKind, ExchangeKind, MomentType, NetworkKind, Recompute, ScaleType, ScheduleKind,
+    WireType,
 };
 
 macro_rules! words {
