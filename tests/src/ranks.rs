@@ -133,11 +133,8 @@ pub fn on_threads<T: Send>(plan: &JobPlan, backend: Backend, body: impl Fn(RankI
 
 fn over_tcp(n_ranks: usize) -> Vec<Endpoint> {
     let listeners: Vec<Listener> = (0..n_ranks).map(|_| Listener::bind(&[]).expect("loopback")).collect();
-    let peers: Vec<Peer> = (0..)
-        .map(RankId)
-        .zip(&listeners)
-        .map(|(rank, listener)| Peer { rank, addresses: listener.addresses().to_vec() })
-        .collect();
+    let peers: Vec<Peer> =
+        (0..).map(RankId).zip(&listeners).map(|(rank, listener)| Peer::new(rank, listener.addresses())).collect();
     let peers = &peers;
     let deadline = now() + Duration::from_secs(120);
     thread::scope(|scope| {

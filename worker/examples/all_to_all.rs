@@ -89,7 +89,7 @@ fn as_ours() -> Result<(), Box<dyn std::error::Error>> {
     // As ranks do.
     ds_kernels::reuse_blocks();
     let listeners: Vec<Listener> = (0..2).map(|_| Listener::bind(&[])).collect::<Result<_, _>>()?;
-    let peer = |(rank, l): (u32, &Listener)| Peer { rank: RankId(rank), addresses: l.addresses().to_vec() };
+    let peer = |(rank, l): (u32, &Listener)| Peer::new(RankId(rank), l.addresses());
     let peers: &Vec<Peer> = &(0..).zip(&listeners).map(peer).collect();
     let deadline = now() + Duration::from_secs(60);
     thread::scope(|scope| {

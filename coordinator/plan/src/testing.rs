@@ -9,7 +9,7 @@ use crate::job::JobPlan;
 use crate::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
     ExchangeKind, JobSpec, LearningRateSpec, MomentType, NetworkKind, ParallelSpec, PhaseSpec, PlacementPolicy,
-    PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec, WireType,
+    PlanesUse, PrecisionSpec, Recompute, ScaleType, ScheduleKind, TokenizerSpec, WireType,
 };
 
 /// The model of that name on such a grid, with 8 microbatches a rank.
@@ -66,6 +66,7 @@ pub(crate) fn spec(model: &str, pipeline: u32, data: u32, expert: u32) -> JobSpe
             threads: 1,
             share_devices: false,
             network: NetworkKind::Real,
+            planes: PlanesUse::Any,
             priority: 0,
             max_restarts: 0,
             heartbeat_timeout: Duration::from_secs(5),

@@ -8,7 +8,7 @@ use ds_plan::JobPlan;
 use ds_plan::spec::{
     AdamWSpec, BalancePolicy, BalanceSpec, BiasRule, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind,
     ExchangeKind, Explained, JobSpec, LearningRatePiece, LearningRateShape, LearningRateSpec, MomentType, NetworkKind,
-    ParallelSpec, PhaseSpec, PlacementPolicy, PrecisionSpec, Recompute, Resolved, ScaleType, ScheduleKind,
+    ParallelSpec, PhaseSpec, PlacementPolicy, PlanesUse, PrecisionSpec, Recompute, Resolved, ScaleType, ScheduleKind,
     TokenizerSpec, WireType, read, schema, to_yaml,
 };
 use serde_json::Value;
@@ -109,6 +109,7 @@ fn a_file_of_version_1_means_what_it_meant() {
             threads: 2,
             share_devices: true,
             network: NetworkKind::Real,
+            planes: PlanesUse::Any,
             priority: -3,
             max_restarts: 1,
             heartbeat_timeout: Duration::from_millis(500),

@@ -9,7 +9,18 @@ use ds_topology::Device;
 use super::RankRun;
 
 /// Where every rank of an attempt listens, in rank order.
-pub type Peers = Arc<[(u32, Vec<String>)]>;
+pub type Peers = Arc<[Listening]>;
+
+/// Where a rank listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// Which.
+    pub rank: u32,
+    /// That it sits on.
+    pub node: String,
+    /// The best first.
+    pub addresses: Vec<String>,
+}
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]

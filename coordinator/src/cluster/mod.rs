@@ -25,7 +25,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use attempt::{Attempt, Phase, Progress, Rank};
-pub use effect::{Effect, News, Peers};
+pub use effect::{Effect, Listening, News, Peers};
 pub use ending::{Ending, Why};
 pub use event::{Blame, ByRank, Event, Exit, OfRank, RankRun, Submission};
 pub use failure::{Fault, FaultKind};

@@ -10,8 +10,8 @@ use super::attempt::START_MAX;
 use super::ending::END_GRACE;
 use super::failure::FaultKind;
 use super::{
-    Attempt, ByRank, Cluster, Effect, Job, JobState, News, OfRank, Peers, Phase, Progress, RankMemory, RankRun, Time,
-    Wanted,
+    Attempt, ByRank, Cluster, Effect, Job, JobState, Listening, News, OfRank, Peers, Phase, Progress, RankMemory,
+    RankRun, Time, Wanted,
 };
 
 /// A rank that waited as long as it may is on its way for a moment more.
@@ -116,7 +116,12 @@ impl Attempt {
     }
 
     fn peers(&self) -> Peers {
-        (0..).zip(&self.ranks).map(|(number, rank)| (number, rank.addresses.clone())).collect()
+        let listening = |(number, of): (u32, &super::Rank)| Listening {
+            rank: number,
+            node: of.node.clone(),
+            addresses: of.addresses.clone(),
+        };
+        (0..).zip(&self.ranks).map(listening).collect()
     }
 }
 

@@ -15,7 +15,6 @@ mod wire;
 mod words;
 
 use std::any::Any;
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,7 +28,7 @@ use tonic::transport::Endpoint as Coordinator;
 pub use link::{Orphaned, RankLink};
 pub use words::{Configure, Failure, Order, Report, SessionEnd, Stop};
 
-use crate::comm::{Endpoint, threads};
+use crate::comm::{Endpoint, Nic, threads};
 use life::Life;
 use link::Shared;
 
@@ -62,8 +61,8 @@ pub struct RankArgs {
     #[arg(long, default_value_t = 1)]
     pub threads: u32,
     /// Where to listen for peers, the best first.
-    #[arg(long = "address", value_name = "IP")]
-    pub addresses: Vec<IpAddr>,
+    #[arg(long = "address", value_name = "IP[@PLANE]")]
+    pub addresses: Vec<Nic>,
     /// More than one: be all of so many ranks of the job, as threads.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub ranks_in_process: u32,
@@ -76,7 +75,7 @@ pub(crate) struct Identity {
     pub(crate) job: String,
     pub(crate) attempt: u32,
     pub(crate) rank: u32,
-    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) addresses: Vec<Nic>,
 }
 
 /// How a rank's process ends.

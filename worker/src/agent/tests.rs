@@ -96,7 +96,7 @@ async fn a_rank_says_and_hears_everything_in_turn() {
         assert_eq!((configure.peer_token.as_str(), configure.addresses), ("secret", addresses));
         link.report(Report::Listening { addresses: vec!["127.0.0.1:7000".to_owned()] });
         let Ok(Order::Connect(peers)) = link.next_order() else { panic!("not connected") };
-        let peers: Vec<_> = peers.into_iter().map(|Peer { rank, addresses }| (rank, addresses)).collect();
+        let peers: Vec<_> = peers.into_iter().map(|Peer { rank, addresses, .. }| (rank, addresses)).collect();
         assert_eq!(peers, [(RankId(0), vec!["127.0.0.1:1".to_owned(), "10.0.0.1:1".to_owned()])]);
         link.report(Report::Ready { resumed_step: 7 });
         assert_eq!(link.next_order().unwrap(), Order::Go);
@@ -110,7 +110,11 @@ async fn a_rank_says_and_hears_everything_in_turn() {
     say(&talk, configure(1000)).await;
     assert!(matches!(hear(&mut talk).await, Heard::Listening(listening) if listening.addresses == ["127.0.0.1:7000"]));
     let addresses = vec!["127.0.0.1:1".to_owned(), "10.0.0.1:1".to_owned()];
-    say(&talk, Word::Connect(v1::Connect { peers: vec![v1::PeerAddresses { rank: 0, addresses }] })).await;
+    say(
+        &talk,
+        Word::Connect(v1::Connect { peers: vec![v1::PeerAddresses { rank: 0, addresses, node: "a".to_owned() }] }),
+    )
+    .await;
     assert_eq!(hear(&mut talk).await, Heard::Ready(v1::RankReady { resumed_step: 7 }));
     say(&talk, Word::Go(v1::Go {})).await;
     assert!(matches!(hear(&mut talk).await, Heard::Step(step) if (step.step, step.loss) == (8, 2.5)));

@@ -92,7 +92,7 @@ pub(super) fn order(order: ToRank, identity: &Identity) -> Order {
 }
 
 fn peer(peer: v1::PeerAddresses) -> Peer {
-    Peer { rank: RankId(peer.rank), addresses: peer.addresses }
+    Peer { rank: RankId(peer.rank), node: peer.node, addresses: peer.addresses }
 }
 
 fn wire(report: Wire) -> ToCoordinator {

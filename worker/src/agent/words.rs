@@ -1,12 +1,11 @@
 //! What coordinator and training thread say to each other.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use ds_plan::RankId;
 use ds_proto::{Evaluation, StepMetrics};
 
-use crate::comm::Peer;
+use crate::comm::{Nic, Peer};
 
 /// From the coordinator, in this order, but for `Stop`, which may come at any time.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +36,7 @@ pub struct Configure {
     /// How long a lost coordinator is waited for.
     pub orphan_grace: Duration,
     /// Of this node: where the rank is to listen, the best first.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Vec<Nic>,
 }
 
 /// How to stop.

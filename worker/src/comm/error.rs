@@ -289,6 +289,18 @@ pub enum ConnectError {
         /// Why.
         refusal: Refusal,
     },
+    /// Planes that do not join two ranks.
+    #[error(
+        "rank {}, whose NIC is on plane {plane}, has no way to rank {}: their nodes have no ranks on one plane", .rank.0, .other.0
+    )]
+    NoWay {
+        /// This rank.
+        rank: RankId,
+        /// Of its NIC.
+        plane: u32,
+        /// The other.
+        other: RankId,
+    },
     /// Peers did not come before the deadline.
     #[error("{} did not connect before the deadline{}", list(.missing), refused(.refusals))]
     Missing {

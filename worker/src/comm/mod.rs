@@ -6,7 +6,7 @@
 //! - `state`: what every operation awaits, as a machine that reads no clock and sends nothing. Messages and failures
 //!   in, effects out.
 //! - `transport`: how a message reaches another rank. [`threads`] hands it over inside one process; [`Listener`] makes
-//!   a mesh of TCP connections; with the feature `mpi`, `Mpi` sends it over MPI. All carry the same messages, so all give
+//!   a mesh of TCP connections, or links within nodes and along planes, by which ranks pass on what is for others; with the feature `mpi`, `Mpi` sends it over MPI. All carry the same messages, so all give
 //!   the same bits.
 //!
 //! # Contract
@@ -40,16 +40,20 @@ mod state;
 
 mod clock;
 mod handshake;
+mod links;
 mod memory;
 mod mesh;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod outbox;
 mod payload;
+mod planes;
+mod reader;
 mod shared;
 mod tcp;
 mod threads;
 mod transport;
+mod ways;
 
 pub use dtype::Dtype;
 pub use endpoint::Endpoint;
@@ -59,5 +63,7 @@ pub use group::Group;
 pub use mpi::Mpi;
 pub use pending::Pending;
 pub use signature::{Detail, Op, ReduceOp, Shape, Signature};
-pub use tcp::{Listener, Peer, Refusal};
+pub use tcp::{Listener, Refusal};
 pub use threads::threads;
+pub use transport::PlaneTraffic;
+pub use ways::{Nic, Peer, Wiring};

@@ -15,7 +15,7 @@ use super::clock::now;
 use super::memory::LEND_MIN_BYTES;
 use super::payload::Payload;
 use super::transport::{Behind, Message, WAITING_MAX_BYTES};
-use super::wire::{Frame, HEADER_BYTES, Notice};
+use super::wire::{Frame, HEADER_BYTES, Label, Notice};
 
 /// A peer hears something at least this often.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -52,7 +52,15 @@ impl Item {
         Self { head: frame.encode().to_vec(), payload: None, sent: 0, is_notice: false }
     }
 
-    fn n_bytes(&self) -> usize {
+    /// What another rank is to pass on, or has for itself.
+    pub(super) fn parcel(to: Label, words: &[u8], payload: Option<Payload>) -> Self {
+        let n_bytes = (words.len() + payload.as_ref().map_or(0, Payload::n_bytes)) as u32;
+        let mut head = Frame::Parcel { to, n_bytes }.encode().to_vec();
+        head.extend(words);
+        Self { head, payload, sent: 0, is_notice: to.is_notice }
+    }
+
+    pub(super) fn n_bytes(&self) -> usize {
         self.head.len() + self.payload.as_ref().map_or(0, Payload::n_bytes)
     }
 

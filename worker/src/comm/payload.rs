@@ -114,6 +114,10 @@ impl Payload {
         unsafe { std::slice::from_raw_parts_mut(self.tensor.data_ptr().cast::<u8>(), n_bytes) }
     }
 
+    pub(super) fn element_bytes(&self) -> usize {
+        self.kind().elt_size_in_bytes()
+    }
+
     fn kind(&self) -> Kind {
         self.tensor.kind()
     }

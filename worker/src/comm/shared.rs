@@ -11,7 +11,7 @@ use super::clock::now;
 use super::error::{CommError, Failure, Reason};
 use super::operation::Start;
 use super::state::{Effect, OperationId, State};
-use super::transport::{Behind, Message, Transport};
+use super::transport::{Behind, Message, PlaneTraffic, Transport};
 use super::wire::{Cause, Notice};
 
 /// For peers to start what this rank still owes them an answer to. On a busy machine they may be that late.
@@ -37,6 +37,10 @@ impl Shared {
 
     pub(super) fn n_ranks(&self) -> usize {
         self.n_ranks
+    }
+
+    pub(super) fn plane(&self) -> Option<PlaneTraffic> {
+        self.transport.plane()
     }
 
     pub(super) fn join(&self, group: GroupId, ranks: &[RankId]) {
@@ -93,6 +97,11 @@ impl Shared {
     pub(super) fn on_failure(&self, rank: RankId, reason: Reason) {
         let cause = Cause::Failed(Failure { rank, reason });
         self.with(|state, effects| state.fail_peer(rank, cause, true, effects));
+    }
+
+    /// Whether a rank has left, or is known to have failed.
+    pub(super) fn is_gone(&self, rank: RankId) -> bool {
+        self.lock().is_gone(rank)
     }
 
     /// Whether this rank has closed its endpoint, or lost it.

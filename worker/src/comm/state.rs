@@ -402,6 +402,10 @@ impl State {
         CommError::Timeout { group: operation.group, op: operation.op, sequence: operation.sequence, missing }
     }
 
+    pub(super) fn is_gone(&self, rank: RankId) -> bool {
+        self.gone.contains_key(&rank)
+    }
+
     pub(super) fn has_left(&self) -> bool {
         self.left
     }

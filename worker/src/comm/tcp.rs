@@ -1,21 +1,26 @@
-//! Ranks as processes: a TCP connection between every two.
+//! Ranks as processes that find and connect to each other over TCP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ds_plan::RankId;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
 
 use super::clock::{now, pause};
 use super::endpoint::Endpoint;
 use super::error::{CommError, ConnectError};
 pub use super::handshake::Refusal;
 use super::handshake::Secret;
+use super::links::Links;
 use super::mesh;
+use super::planes;
+use super::ways::{Nic, Peer, Way, Wiring, seats, ways, with_plane};
 
 /// One that connects and says nothing is not waited for longer.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -26,20 +31,13 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Strangers that may stand at the door at once.
 const KNOCKS_MAX: usize = 32;
 
-/// Where a rank listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Which.
-    pub rank: RankId,
-    /// `HOST:PORT`, the best first.
-    pub addresses: Vec<String>,
-}
-
 /// A rank that listens for its peers.
 #[derive(Debug)]
 pub struct Listener {
     sockets: Vec<TcpListener>,
+    nics: Vec<Nic>,
     addresses: Vec<String>,
+    wiring: Wiring,
 }
 
 impl Listener {
@@ -47,31 +45,38 @@ impl Listener {
     ///
     /// # Errors
     /// When an address is not one of this machine.
-    pub fn bind(addresses: &[IpAddr]) -> Result<Self, CommError> {
-        let loopback = [IpAddr::from([127, 0, 0, 1])];
-        let given = if addresses.is_empty() { &loopback[..] } else { addresses };
+    pub fn bind(nics: &[Nic]) -> Result<Self, CommError> {
+        let loopback = [Nic { address: IpAddr::from([127, 0, 0, 1]), plane: 0 }];
+        let nics = if nics.is_empty() { &loopback[..] } else { nics };
         let mut sockets = Vec::new();
-        let mut names = Vec::new();
-        for &ip in given {
-            let address = SocketAddr::new(ip, 0);
+        let mut addresses = Vec::new();
+        for nic in nics {
+            let address = SocketAddr::new(nic.address, 0);
             let socket = TcpListener::bind(address).map_err(|source| ConnectError::Bind { address, source })?;
             socket.set_nonblocking(true).map_err(ConnectError::System)?;
-            names.push(socket.local_addr().map_err(ConnectError::System)?.to_string());
+            let address = socket.local_addr().map_err(ConnectError::System)?;
+            addresses.push(with_plane(&address.to_string(), nic.plane));
             sockets.push(socket);
         }
-        Ok(Self { sockets, addresses: names })
+        Ok(Self { sockets, nics: nics.to_vec(), addresses, wiring: Wiring::EveryTwo })
     }
 
-    /// Where peers connect to, as `HOST:PORT`.
+    /// The same, wired otherwise; as its peers are.
+    #[must_use]
+    pub fn wired(self, wiring: Wiring) -> Self {
+        Self { wiring, ..self }
+    }
+
+    /// Where peers connect to, as [`Peer`] has it.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
     }
 
-    /// Connects to all of `peers`, which name every rank of the job once, this one too. All of them must know `token`
-    /// and be of one `attempt`.
+    /// Connects to those of `peers` that the wiring asks for; they name every rank of the job once, this one too. All of
+    /// them must know `token` and be of one `attempt`.
     ///
     /// # Errors
-    /// When a peer is not there before `deadline`, or is not who it should be.
+    /// When a peer is not there before `deadline`, is not who it should be, or has no way to this rank.
     pub fn connect(
         self,
         rank: RankId,
@@ -82,10 +87,16 @@ impl Listener {
     ) -> Result<Endpoint, CommError> {
         check(rank, peers)?;
         let secret = Secret::new(token, attempt);
-        let meeting = Meeting { rank, n_ranks: peers.len() as u32, secret, deadline, over: AtomicBool::new(false) };
+        let seats = match self.wiring {
+            Wiring::EveryTwo => None,
+            Wiring::Planes { stripe } => Some((seats(rank, peers)?, stripe)),
+        };
+        let ways = ways(rank, peers, seats.as_ref().map(|(seats, _)| seats), &self.nics);
+        let meeting =
+            Meeting { rank, n_ranks: peers.len() as u32, secret, ways, deadline, over: AtomicBool::new(false) };
         let links = thread::scope(|scope| {
             let accepted = scope.spawn(|| meeting.until_over(meeting.accept_higher(&self.sockets)));
-            let mut links = meeting.until_over(meeting.dial_lower(peers));
+            let mut links = meeting.until_over(meeting.dial_lower());
             let accepted = accepted.join().expect("accepting does not panic");
             // What one side knows for sure is worth more than that the other one waited in vain.
             let links_of_lower = std::mem::replace(&mut links, Ok(BTreeMap::new()))?;
@@ -93,7 +104,11 @@ impl Listener {
             all.extend(links_of_lower);
             Ok::<_, ConnectError>(all)
         })?;
-        Ok(mesh::endpoint(rank, peers.len(), links).map_err(ConnectError::System)?)
+        let endpoint = match seats {
+            None => mesh::endpoint(rank, peers.len(), links),
+            Some((seats, stripe)) => planes::endpoint(seats, links, stripe),
+        };
+        Ok(endpoint.map_err(ConnectError::System)?)
     }
 }
 
@@ -108,13 +123,12 @@ fn check(rank: RankId, peers: &[Peer]) -> Result<(), ConnectError> {
     }
 }
 
-type Links = BTreeMap<RankId, TcpStream>;
-
 /// A rank while its peers come together: it connects to lower ranks, higher ones connect to it.
 struct Meeting {
     rank: RankId,
     n_ranks: u32,
     secret: Secret,
+    ways: BTreeMap<RankId, Way>,
     deadline: Instant,
     /// One of the two sides has failed; the other need not go on.
     over: AtomicBool,
@@ -132,32 +146,41 @@ impl Meeting {
         !self.over.load(Ordering::Relaxed) && now() < self.deadline
     }
 
-    fn dial_lower(&self, peers: &[Peer]) -> Result<Links, ConnectError> {
-        peers.iter().filter(|peer| peer.rank < self.rank).map(|peer| Ok((peer.rank, self.dial(peer)?))).collect()
+    fn dial_lower(&self) -> Result<Links, ConnectError> {
+        let lower = self.ways.iter().filter(|(rank, _)| **rank < self.rank);
+        lower.map(|(&rank, way)| Ok((rank, self.dial(rank, way)?))).collect()
     }
 
-    fn dial(&self, peer: &Peer) -> Result<TcpStream, ConnectError> {
-        let (rank, addresses) = (peer.rank, peer.addresses.clone());
+    fn dial(&self, rank: RankId, way: &Way) -> Result<TcpStream, ConnectError> {
         let mut last = std::io::Error::from(ErrorKind::TimedOut);
         loop {
-            for address in &peer.addresses {
-                match self.dial_address(rank, address) {
+            for address in &way.addresses {
+                match self.dial_address(rank, address, way.from) {
                     Ok(Ok(stream)) => return Ok(stream),
                     Ok(Err(refusal)) => return Err(ConnectError::Refused { rank, address: address.clone(), refusal }),
                     Err(error) => last = error,
                 }
             }
             if !self.goes_on() {
-                return Err(ConnectError::Unreachable { rank, addresses, source: last });
+                return Err(ConnectError::Unreachable { rank, addresses: way.addresses.clone(), source: last });
             }
             pause(PAUSE);
         }
     }
 
-    fn dial_address(&self, rank: RankId, address: &str) -> std::io::Result<Result<TcpStream, Refusal>> {
+    fn dial_address(
+        &self,
+        rank: RankId,
+        address: &str,
+        from: Option<IpAddr>,
+    ) -> std::io::Result<Result<TcpStream, Refusal>> {
         let left = self.deadline.saturating_duration_since(now());
         let address = address.to_socket_addrs()?.next().ok_or(ErrorKind::AddrNotAvailable)?;
-        let mut stream = TcpStream::connect_timeout(&address, left.min(DIAL_MAX).max(PAUSE))?;
+        let longest = left.min(DIAL_MAX).max(PAUSE);
+        let mut stream = match from {
+            Some(from) => connect_from(from, &address, longest)?,
+            None => TcpStream::connect_timeout(&address, longest)?,
+        };
         if is_own_echo(&stream) {
             return Err(ErrorKind::ConnectionRefused.into());
         }
@@ -168,7 +191,7 @@ impl Meeting {
     }
 
     fn accept_higher(&self, sockets: &[TcpListener]) -> Result<Links, ConnectError> {
-        let mut missing: BTreeSet<RankId> = (self.rank.0 + 1..self.n_ranks).map(RankId).collect();
+        let mut missing: BTreeSet<RankId> = self.ways.keys().copied().filter(|&rank| rank > self.rank).collect();
         let (mut links, mut refusals) = (Links::new(), Vec::new());
         thread::scope(|scope| {
             let (heard, knocks) = mpsc::channel();
@@ -225,6 +248,18 @@ fn is_own_echo(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(own), Ok(peer)) if own == peer)
 }
 
+/// Connects from an address of this machine, so that its NIC carries what is sent.
+fn connect_from(from: IpAddr, to: &SocketAddr, longest: Duration) -> std::io::Result<TcpStream> {
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(from, 0)))?;
+    // The system takes this limit for connecting too.
+    let stream = TcpStream::from(socket);
+    stream.set_write_timeout(Some(longest))?;
+    connect(stream.as_raw_fd(), &SockaddrStorage::from(*to))?;
+    Ok(stream)
+}
+
 /// For the handshake: nobody is waited for without end.
 fn prepare(stream: &TcpStream, longest: Duration) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
@@ -235,8 +270,7 @@ fn prepare(stream: &TcpStream, longest: Duration) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, getsockname, socket};
-    use std::os::fd::AsRawFd as _;
+    use nix::sys::socket::{SockaddrIn, getsockname};
 
     use super::*;
 

@@ -15,6 +15,17 @@ pub(super) struct Message {
     pub(super) payload: Payload,
 }
 
+/// What a rank's NIC carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PlaneTraffic {
+    /// The plane that it is on.
+    pub plane: u32,
+    /// That left over it, also of others, since the endpoint was made.
+    pub bytes: u64,
+    /// Whether it does not reach all whom it should.
+    pub is_lost: bool,
+}
+
 /// More than the limit waits for a peer.
 pub(super) struct Behind {
     pub(super) n_bytes: u64,
@@ -34,4 +45,9 @@ pub(super) trait Transport: Send + Sync {
 
     /// Gives up what was not handed over yet, but for notices. Nothing follows.
     fn cut(&self);
+
+    /// What this rank's NIC has carried, where every rank has one of its own.
+    fn plane(&self) -> Option<PlaneTraffic> {
+        None
+    }
 }

@@ -47,6 +47,43 @@ pub(super) enum Frame {
     Taken {
         address: u64,
     },
+    /// Followed by this many bytes, for a rank that may be another one.
+    Parcel {
+        to: Label,
+        n_bytes: u32,
+    },
+    /// All parcels before that number have come.
+    Answer(Label),
+    /// The sender cannot reach that rank of another node any more.
+    LostLink {
+        to: RankId,
+    },
+    /// The sender needs nothing more.
+    Done,
+}
+
+/// Of a parcel, or of the answer to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Label {
+    pub(super) from: RankId,
+    pub(super) to: RankId,
+    /// Notices do not wait for messages.
+    pub(super) is_notice: bool,
+    pub(super) number: u64,
+}
+
+impl Label {
+    fn encode_into(self, bytes: &mut [u8; HEADER_BYTES]) {
+        bytes[5] = u8::from(self.is_notice);
+        bytes[8..12].copy_from_slice(&self.from.0.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.to.0.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.number.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8; HEADER_BYTES]) -> Self {
+        let (from, to) = (RankId(u32_at(bytes, 8)), RankId(u32_at(bytes, 12)));
+        Self { from, to, is_notice: bytes[5] == 1, number: u64_at(bytes, 16) }
+    }
 }
 
 impl Frame {
@@ -79,6 +116,20 @@ impl Frame {
                 bytes[4] = 8;
                 bytes[16..24].copy_from_slice(&address.to_le_bytes());
             }
+            Self::Parcel { to, n_bytes } => {
+                bytes[4] = 9;
+                to.encode_into(&mut bytes);
+                bytes[32..36].copy_from_slice(&n_bytes.to_le_bytes());
+            }
+            Self::Answer(to) => {
+                bytes[4] = 10;
+                to.encode_into(&mut bytes);
+            }
+            Self::LostLink { to } => {
+                bytes[4] = 11;
+                bytes[12..16].copy_from_slice(&to.0.to_le_bytes());
+            }
+            Self::Done => bytes[4] = 12,
         }
         bytes
     }
@@ -97,6 +148,10 @@ impl Frame {
             6 => Some(Self::Readable),
             7 => Header::decode(bytes).map(Self::Lent),
             8 => Some(Self::Taken { address: u64_at(bytes, 16) }),
+            9 => Some(Self::Parcel { to: Label::decode(bytes), n_bytes: u32_at(bytes, 32) }),
+            10 => Some(Self::Answer(Label::decode(bytes))),
+            11 => Some(Self::LostLink { to: RankId(u32_at(bytes, 12)) }),
+            12 => Some(Self::Done),
             _ => None,
         }
     }
@@ -177,6 +232,14 @@ impl Cause {
 }
 
 impl Notice {
+    /// The rank that will say nothing more, if that is what it tells.
+    pub(super) fn fallen(&self) -> Option<RankId> {
+        match &self.cause {
+            Cause::Failed(Failure { reason: Reason::Aborted(_) | Reason::Closed, .. }) | Cause::Mismatch(_) => None,
+            Cause::Failed(Failure { rank, .. }) => Some(*rank),
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.group.map_or(WHOLE_ENDPOINT, |group| group.0).to_le_bytes().to_vec();
         match &self.cause {
@@ -235,6 +298,10 @@ mod tests {
         Header { group: GroupId(5), source: RankId(3), sequence: u64::MAX - 1, phase: 1, signature }
     }
 
+    fn label(is_notice: bool) -> Label {
+        Label { from: RankId(3), to: RankId(4), is_notice, number: 1 << 40 }
+    }
+
     #[test]
     fn a_header_survives_the_wire() {
         let address = 1 << 40;
@@ -247,6 +314,10 @@ mod tests {
             Frame::Readable,
             Frame::Lent(header()),
             Frame::Taken { address },
+            Frame::Parcel { to: label(true), n_bytes: 1 << 20 },
+            Frame::Answer(label(false)),
+            Frame::LostLink { to: RankId(6) },
+            Frame::Done,
         ] {
             assert_eq!(Frame::decode(&kind.encode()), Some(kind));
         }

@@ -15,6 +15,7 @@ use super::seats::{Act, RankRun, Seats, Start};
 use super::wire::{self, ToCoordinator, ToNode};
 use super::{NodeConfig, NodeError};
 use crate::agent::attachment::{Contact, heartbeats, reserve};
+use crate::comm;
 
 /// A coordinator that does not answer at first is waited for so long.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -280,7 +281,8 @@ impl Agent {
             option("--ranks-in-process", ranks_in_process.to_string());
         }
         for nic in &self.node.nics {
-            option("--address", nic.address.to_string());
+            let nic = comm::Nic { address: nic.address, plane: nic.plane.0.into() };
+            option("--address", nic.to_string());
         }
         // What this machine's people have set stays.
         let allocator = allocator(*threads).filter(|(name, _)| std::env::var_os(name).is_none());

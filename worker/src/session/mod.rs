@@ -6,11 +6,11 @@ mod under_mpi;
 
 use std::path::PathBuf;
 
-use ds_plan::spec;
+use ds_plan::spec::{self, PlanesUse};
 use ds_plan::{JobPlan, RankId};
 
 use crate::agent::{Configure, Failure, Order, RankLink, Report, SessionEnd};
-use crate::comm::{Endpoint, Listener};
+use crate::comm::{Endpoint, Listener, Wiring};
 use crate::error::RankError;
 use crate::memory::MemoryWatch;
 use crate::step::now;
@@ -102,7 +102,12 @@ fn meet(link: &RankLink, endpoint: Endpoint) -> Result<Endpoint, RankError> {
 
 /// Listens, tells the coordinator where, and connects to all peers.
 fn connect(link: &RankLink, plan: &JobPlan, configure: &Configure) -> Result<Endpoint, RankError> {
-    let listener = Listener::bind(&configure.addresses)?;
+    let wiring = match plan.spec().cluster.planes {
+        PlanesUse::Any => Wiring::EveryTwo,
+        PlanesUse::Own => Wiring::Planes { stripe: false },
+        PlanesUse::Striped => Wiring::Planes { stripe: true },
+    };
+    let listener = Listener::bind(&configure.addresses)?.wired(wiring);
     link.report(Report::Listening { addresses: listener.addresses().to_vec() });
     let peers = match link.next_order()? {
         Order::Connect(peers) => peers,

@@ -6,4 +6,5 @@ mod failures;
 mod meeting;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod planes;
 mod world;

@@ -12,7 +12,7 @@ use crate::world::{soon, within, world};
 
 fn two() -> (Vec<Listener>, Vec<Peer>) {
     let listeners: Vec<Listener> = (0..2).map(|_| Listener::bind(&[]).unwrap()).collect();
-    let peer = |(rank, l): (u32, &Listener)| Peer { rank: RankId(rank), addresses: l.addresses().to_vec() };
+    let peer = |(rank, l): (u32, &Listener)| Peer::new(RankId(rank), l.addresses());
     let peers = (0..).zip(&listeners).map(peer).collect();
     (listeners, peers)
 }
@@ -96,7 +96,7 @@ fn strangers_at_the_door_do_not_disturb() {
 #[test]
 fn a_list_of_peers_names_every_rank_once() {
     for ranks in [vec![0, 0], vec![0, 2], vec![1]] {
-        let peers: Vec<Peer> = ranks.iter().map(|&r| Peer { rank: RankId(r), addresses: vec![] }).collect();
+        let peers: Vec<Peer> = ranks.iter().map(|&r| Peer::new(RankId(r), &[])).collect();
         let error = Listener::bind(&[]).unwrap().connect(RankId(0), &peers, "t", 1, soon()).err().unwrap();
         assert!(
             matches!(&error, CommError::Connect(error) if matches!(**error, ConnectError::Peers { .. })),

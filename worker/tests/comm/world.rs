@@ -22,6 +22,10 @@ pub(crate) fn within(time: Duration) -> Instant {
 pub(crate) enum Backend {
     Threads,
     Tcp,
+    /// On two nodes of two NICs each, with long messages on all planes, or not.
+    Planes {
+        stripe: bool,
+    },
     /// Each process that `mpirun` started is one rank.
     #[cfg(feature = "mpi")]
     Mpi,
@@ -33,7 +37,7 @@ pub(crate) fn backends() -> Vec<Backend> {
     if crate::mpi::is_under_mpirun() {
         return vec![Backend::Mpi];
     }
-    vec![Backend::Threads, Backend::Tcp]
+    vec![Backend::Threads, Backend::Tcp, Backend::Planes { stripe: false }, Backend::Planes { stripe: true }]
 }
 
 impl Backend {
@@ -42,6 +46,7 @@ impl Backend {
         match self {
             Self::Threads => threads(n_ranks),
             Self::Tcp => over_tcp(n_ranks),
+            Self::Planes { stripe } => crate::planes::endpoints(n_ranks, stripe, |addresses| addresses),
             #[cfg(feature = "mpi")]
             Self::Mpi => crate::mpi::endpoint(n_ranks).into_iter().collect(),
         }
@@ -50,7 +55,7 @@ impl Backend {
     /// Where all of `n_ranks` ranks meet, beside what is tested.
     pub(crate) fn meeting(self, n_ranks: usize) -> Meeting {
         match self {
-            Self::Threads | Self::Tcp => Meeting::Threads(Barrier::new(n_ranks)),
+            Self::Threads | Self::Tcp | Self::Planes { .. } => Meeting::Threads(Barrier::new(n_ranks)),
             #[cfg(feature = "mpi")]
             Self::Mpi => Meeting::Mpi(n_ranks),
         }
@@ -76,12 +81,13 @@ impl Meeting {
 
 fn over_tcp(n_ranks: usize) -> Vec<Endpoint> {
     let listeners: Vec<Listener> = (0..n_ranks).map(|_| Listener::bind(&[]).unwrap()).collect();
-    let peer = |(rank, listener): (usize, &Listener)| Peer {
-        rank: RankId(rank as u32),
-        addresses: listener.addresses().to_vec(),
-    };
+    let peer = |(rank, listener): (usize, &Listener)| Peer::new(RankId(rank as u32), listener.addresses());
     let peers: Vec<Peer> = listeners.iter().enumerate().map(peer).collect();
-    let peers = &peers;
+    connected(listeners, &peers)
+}
+
+/// All of them, each connected from a thread of its own.
+pub(crate) fn connected(listeners: Vec<Listener>, peers: &[Peer]) -> Vec<Endpoint> {
     thread::scope(|scope| {
         let connect = |(rank, listener): (usize, Listener)| {
             scope.spawn(move || listener.connect(RankId(rank as u32), peers, "token", 1, soon()).unwrap())
@@ -111,7 +117,11 @@ pub(crate) fn with_endpoints<T: Send>(
     n_ranks: usize,
     body: impl Fn(usize, Endpoint) -> T + Sync,
 ) -> Vec<(usize, T)> {
-    let endpoints = backend.endpoints(n_ranks);
+    on_all(backend.endpoints(n_ranks), body)
+}
+
+/// Likewise, on endpoints that are there.
+pub(crate) fn on_all<T: Send>(endpoints: Vec<Endpoint>, body: impl Fn(usize, Endpoint) -> T + Sync) -> Vec<(usize, T)> {
     thread::scope(|scope| {
         let body = &body;
         let run = |endpoint: Endpoint| {

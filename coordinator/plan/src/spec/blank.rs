@@ -10,8 +10,8 @@ use ds_arch::{
 
 use super::{
     BalancePolicy, BalanceSpec, CheckpointSpec, ClusterSpec, ComputeType, DataSpec, DeviceKind, ExchangeKind, JobSpec,
-    MomentType, NetworkKind, ParallelSpec, PlacementPolicy, PrecisionSpec, Recompute, ScaleType, ScheduleKind,
-    TokenizerSpec, WireType,
+    MomentType, NetworkKind, ParallelSpec, PlacementPolicy, PlanesUse, PrecisionSpec, Recompute, ScaleType,
+    ScheduleKind, TokenizerSpec, WireType,
 };
 
 pub(super) fn blank() -> JobSpec {
@@ -53,6 +53,7 @@ pub(super) fn blank() -> JobSpec {
             threads: 0,
             share_devices: false,
             network: NetworkKind::Real,
+            planes: PlanesUse::Any,
             priority: 0,
             max_restarts: 0,
             heartbeat_timeout: Duration::ZERO,

@@ -403,6 +403,8 @@ pub struct ClusterSpec {
     pub comm_timeout: Duration,
     /// What carries the bytes between them.
     pub network: NetworkKind,
+    /// How ranks use NICs on several planes.
+    pub planes: PlanesUse,
     /// The network between them, as YAML: for planning and simulation.
     pub fabric: Option<PathBuf>,
     /// The name of a hardware preset: for planning and simulation.
@@ -418,6 +420,17 @@ pub enum NetworkKind {
     Real,
     /// The memory of one process, whose threads they are; every step is played on the fabric.
     Simulated,
+}
+
+/// How ranks use NICs on several planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanesUse {
+    /// Any address of a peer, the first that answers.
+    Any,
+    /// Each rank its own NIC; what is for another plane goes by a neighbour on it.
+    Own,
+    /// Likewise, and long messages over all planes at once.
+    Striped,
 }
 
 /// What ranks compute on.

@@ -10,7 +10,7 @@ use tonic::Status;
 use super::super::door::Message;
 use super::super::{watch_stream, wire};
 use super::Owner;
-use crate::cluster::{Effect, Job, Peers, RankRun};
+use crate::cluster::{Effect, Job, Listening, Peers, RankRun};
 use crate::runs::{BaselineError, Facts, Summary};
 use crate::store::Row;
 
@@ -161,8 +161,8 @@ impl Owner {
 }
 
 fn connect(peers: &Peers) -> v1::Connect {
-    let peer = |(rank, addresses): &(u32, Vec<String>)| v1::PeerAddresses { rank: *rank, addresses: addresses.clone() };
-    v1::Connect { peers: peers.iter().map(peer).collect() }
+    let peer = |Listening { rank, node, addresses }| v1::PeerAddresses { rank, addresses, node };
+    v1::Connect { peers: peers.iter().cloned().map(peer).collect() }
 }
 
 fn ms(duration: std::time::Duration) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::words::{DEVICES, NETWORKS};
+use super::words::{DEVICES, NETWORKS, PLANES};
 use crate::spec::field::{Field, count, field, lens, time, whole};
 use crate::spec::kind::Kind;
 
@@ -93,6 +93,8 @@ pub(super) const FIELDS: &[Field] = &[
     .default("null"),
     field("cluster.network", Kind::Word(NETWORKS), lens!(s, at => s.cluster.network), "What carries the bytes between ranks.")
         .default("real"),
+    field("cluster.planes", Kind::Word(PLANES), lens!(s, at => s.cluster.planes), "How ranks use NICs on several planes.")
+        .default("any"),
     field(
         "cluster.fabric",
         Kind::Path,

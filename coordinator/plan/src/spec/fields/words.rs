@@ -8,8 +8,8 @@ use crate::spec::field::word;
 use crate::spec::kind::Word;
 use crate::spec::value::{Slot, Value};
 use crate::spec::{
-    BiasRule, ComputeType, DeviceKind, ExchangeKind, MomentType, NetworkKind, Recompute, ScaleType, ScheduleKind,
-    WireType,
+    BiasRule, ComputeType, DeviceKind, ExchangeKind, MomentType, NetworkKind, PlanesUse, Recompute, ScaleType,
+    ScheduleKind, WireType,
 };
 
 macro_rules! words {
@@ -110,6 +110,12 @@ words!(DEVICES, DeviceKind {
 words!(NETWORKS, NetworkKind {
     Real = "real": "That of the machines.",
     Simulated = "simulated": "cluster.fabric, on a virtual clock; ranks are threads of one process.",
+});
+
+words!(PLANES, PlanesUse {
+    Any = "any": "Whatever address of a peer answers first.",
+    Own = "own": "Each rank its own NIC; to other planes by a neighbour, also when a plane is lost.",
+    Striped = "striped": "Likewise, and long messages over all planes at once.",
 });
 
 /// As the spec writes them.
