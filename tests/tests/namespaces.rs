@@ -5,52 +5,72 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use ds_tests::in_time::ended_well;
 use ds_tests::job::Job;
-use ds_tests::launch::{Coordinator, kill, ranks_of, run_folder, summary, wait_until, workers};
+use ds_tests::launch::{
+    Coordinator, Launched, kill, newest_tensors, ranks_of, run_folder, summary, wait_until, workers,
+};
 use ds_tests::not_run;
 use ds_tests::programs::{Ours, dsctl, program, run};
 use ds_tests::standalone::{self, submit};
 use serde_json::Value;
 
-/// A bridge with two namespaces behind it; gone when dropped.
+/// Two namespaces with a link to a bridge for every plane; gone when dropped.
 struct Network {
-    /// Of the names of bridge, links and namespaces.
+    /// Of the names of bridges, links and namespaces.
     prefix: String,
-    /// The first three numbers of every address; two test runs at once have different ones.
-    net: String,
+    /// The first number of the addresses' middle; two networks at once have different ones.
+    id: u32,
+    n_planes: u32,
 }
 
 impl Network {
     /// None where namespaces cannot be made (no root, no iproute2).
-    fn new() -> Option<Self> {
-        let id = std::process::id() % 0xfff;
-        let network = Self { prefix: format!("ds{id:x}"), net: format!("10.{}.{}", 64 + id / 256, id % 256) };
-        let Self { prefix: p, net } = &network;
-        let mut commands = vec![
-            format!("ip link add {p}b type bridge"),
-            format!("ip addr add {net}.254/24 dev {p}b"),
-            format!("ip link set {p}b up"),
-        ];
-        for i in [1, 2] {
+    fn new(n_planes: u32) -> Option<Self> {
+        let id = (std::process::id() * 4 + n_planes) % 0xfff;
+        let network = Self { prefix: format!("ds{id:x}"), id, n_planes };
+        let p = &network.prefix;
+        let mut commands: Vec<String> = [1, 2].map(|i| format!("ip netns add {p}n{i}")).into();
+        commands.extend([1, 2].map(|i| format!("ip -n {p}n{i} link set lo up")));
+        for plane in 0..n_planes {
+            let outside = network.address(plane, 254);
             commands.extend([
-                format!("ip netns add {p}n{i}"),
-                format!("ip link add {p}v{i} type veth peer name eth0 netns {p}n{i}"),
-                format!("ip link set {p}v{i} master {p}b up"),
-                format!("ip -n {p}n{i} addr add {net}.{i}/24 dev eth0"),
-                format!("ip -n {p}n{i} link set eth0 up"),
-                format!("ip -n {p}n{i} link set lo up"),
+                format!("ip link add {p}b{plane} type bridge"),
+                format!("ip addr add {outside}/24 dev {p}b{plane}"),
+                format!("ip link set {p}b{plane} up"),
             ]);
+            for i in [1, 2] {
+                let inside = network.address(plane, i);
+                commands.extend([
+                    format!("ip link add {p}v{i}{plane} type veth peer name eth{plane} netns {p}n{i}"),
+                    format!("ip link set {p}v{i}{plane} master {p}b{plane} up"),
+                    format!("ip -n {p}n{i} addr add {inside}/24 dev eth{plane}"),
+                    format!("ip -n {p}n{i} link set eth{plane} up"),
+                ]);
+            }
         }
         commands.iter().all(|command| ip(command)).then_some(network)
     }
 
+    fn address(&self, plane: u32, host: u32) -> String {
+        format!("10.{}.{}.{host}", 64 + self.id / 256 + 16 * plane, self.id % 256)
+    }
+
+    /// Nothing comes through a plane any more, and nobody is told.
+    fn cut(&self, plane: u32) {
+        assert!(ip(&format!("ip link set {}b{plane} down", self.prefix)));
+    }
+
     fn node(&self, i: u32, coordinator: &Coordinator, folder: &Path) -> Ours {
         let log = fs::File::create(folder.join(format!("node{i}.txt"))).expect("the test's folder can be written");
+        let planes = 0..self.n_planes;
+        let nics = planes.clone().flat_map(|plane| ["--address".to_owned(), self.address(plane, i)]);
         let agent = Command::new("ip")
             .args(["netns", "exec", &format!("{}n{i}", self.prefix)])
             .arg(program("ds-worker"))
             .args(["node", "--join", &coordinator.url(), "--name", &format!("n{i}"), "--cores", "2"])
-            .args(["--address", &format!("{}.{i}", self.net)])
+            .args(nics)
+            .args(planes.skip(1).flat_map(|plane| ["--nic".to_owned(), format!("eth{plane}={plane}")]))
             .env("DSCTL_TOKEN", &coordinator.token)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -66,7 +86,9 @@ impl Drop for Network {
         for i in [1, 2] {
             ip(&format!("ip netns del {}n{i}", self.prefix));
         }
-        ip(&format!("ip link del {}b", self.prefix));
+        for plane in 0..self.n_planes {
+            ip(&format!("ip link del {}b{plane}", self.prefix));
+        }
     }
 }
 
@@ -93,13 +115,13 @@ fn state(home: &Path, job: &str) -> String {
 
 #[test]
 fn two_nodes_train_one_job_and_a_second_one_waits_its_turn() {
-    let Some(network) = Network::new() else {
+    let Some(network) = Network::new(1) else {
         not_run("network namespaces need root and iproute2");
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path().join("home");
-    let _coordinator = standalone::coordinator(&home, &format!("{}.254:0", network.net));
+    let _coordinator = standalone::coordinator(&home, &format!("{}:0", network.address(0, 254)));
     let coordinator = Coordinator::of(&home).expect("it runs");
     let url = &coordinator.url();
     let nodes = [1, 2].map(|i| network.node(i, &coordinator, folder.path()));
@@ -145,4 +167,36 @@ fn two_nodes_train_one_job_and_a_second_one_waits_its_turn() {
     wait_until("the second job is cancelled", || state(&home, &second) == "cancelled");
     wait_until("its summary", || run_folder(&home).is_some_and(|folder| folder.join("summary.json").is_file()));
     assert_eq!(summary(&home)["state"], "cancelled");
+}
+
+#[test]
+fn a_plane_that_is_cut_takes_no_bit_and_no_attempt_with_it() {
+    let Some(network) = Network::new(2) else {
+        not_run("network namespaces need root and iproute2");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let job = Job::tiny(folder.path()).grid(2, 2, 2).with("train.0.steps", 120).with("cluster.planes", "striped");
+    let whole = folder.path().join("whole");
+    ended_well(Launched::start(&job, &whole), &whole);
+
+    let home = folder.path().join("home");
+    let _coordinator = standalone::coordinator(&home, &format!("{}:0", network.address(0, 254)));
+    let coordinator = Coordinator::of(&home).expect("it runs");
+    let _nodes = [1, 2].map(|i| network.node(i, &coordinator, folder.path()));
+    wait_until("both nodes", || view(&home, &["nodes"]).as_array().is_some_and(|nodes| nodes.len() == 2));
+    let cut = submit(&home, &job.with("cluster.share_devices", false), &coordinator.url());
+    wait_until("a few steps", || view(&home, &["status", &cut])["step"].as_u64().is_some_and(|step| step > 5));
+    network.cut(1);
+    wait_until("the job ends", || ["done", "failed"].contains(&state(&home, &cut).as_str()));
+    wait_until("its summary", || run_folder(&home).is_some_and(|folder| folder.join("summary.json").is_file()));
+
+    let summary = summary(&home);
+    assert_eq!((&summary["state"], &summary["restarts"]), (&"done".into(), &0.into()), "{summary}");
+    // Both carried something; the NICs of two ranks are on the one that is lost.
+    let planes = summary["planes"].as_array().expect("planes");
+    let lost: Vec<u64> = planes.iter().map(|plane| plane["n_lost"].as_u64().expect("a number")).collect();
+    assert_eq!(lost, [0, 2], "{summary}");
+    assert!(planes.iter().all(|plane| plane["bytes"].as_u64().is_some_and(|bytes| bytes > 1 << 16)), "{summary}");
+    assert!(newest_tensors(&home) == newest_tensors(&whole), "weights differ from those of the uncut run");
 }

@@ -1,6 +1,7 @@
 //! What coordinator, node agents, ranks and people's tools say to each other, and the token that every call carries.
 
 mod metrics;
+mod planes;
 mod simulated;
 mod token;
 
@@ -11,6 +12,7 @@ pub mod v1 {
 }
 
 pub use metrics::{Evaluation, ExchangeBytes, StepMetrics};
+pub use planes::PlaneBytes;
 pub use simulated::{LinkLoad, PlaneLoad, SimulatedStep};
 pub use token::{AUTHORIZATION, TokenInterceptor, bearer};
 

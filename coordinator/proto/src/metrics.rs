@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::planes::PlaneBytes;
 use crate::simulated::SimulatedStep;
 use crate::v1;
 
@@ -44,6 +45,9 @@ pub struct StepMetrics {
     /// On a simulated network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulated: Option<Box<SimulatedStep>>,
+    /// Where every rank has a NIC of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub planes: Vec<PlaneBytes>,
 }
 
 /// Bytes of the exchange with experts that went from rank to rank. Nodes are those of `cluster.gpus_per_node`.
@@ -105,6 +109,7 @@ impl From<StepMetrics> for v1::StepMetrics {
             loads,
             exchange: Some(m.exchange.into()),
             simulated: m.simulated.map(|step| (*step).into()),
+            planes: m.planes.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -128,6 +133,7 @@ impl From<v1::StepMetrics> for StepMetrics {
             loads: m.loads.into_iter().map(|loads| (loads.layer, loads.tokens)).collect(),
             exchange: m.exchange.map(Into::into).unwrap_or_default(),
             simulated: m.simulated.map(|step| Box::new(step.into())),
+            planes: m.planes.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -173,6 +179,7 @@ mod tests {
             seconds_by_cause: BTreeMap::from([("compute".to_owned(), 0.25)]),
             loads: vec![(1, vec![4, 0, 2])],
             exchange: ExchangeBytes { across: 1, within: 2, saved: 3, routing: 4 },
+            planes: vec![PlaneBytes { plane: 1, bytes: 1 << 40, n_lost: 2 }],
             simulated: Some(Box::new(SimulatedStep {
                 seconds: 0.5,
                 compute_share: 0.25,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ds_proto::{Evaluation, ExchangeBytes, StepMetrics};
+use ds_proto::{Evaluation, ExchangeBytes, PlaneBytes, StepMetrics};
 use serde::Serialize;
 
 use super::simulated::SimulatedRun;
@@ -49,6 +49,8 @@ pub struct Summary {
     pub exchange: ExchangeBytes,
     /// On a simulated network.
     pub simulated: Option<SimulatedRun>,
+    /// Of all steps, where every rank has a NIC of its own.
+    pub planes: Vec<PlaneBytes>,
 }
 
 /// What metrics do not tell.
@@ -84,7 +86,11 @@ impl Summary {
             *seconds_by_cause.entry(cause.clone()).or_default() += seconds;
         }
         let mut exchange = ExchangeBytes::default();
-        steps.iter().for_each(|step| exchange += step.exchange);
+        let mut planes = Vec::new();
+        for step in &steps {
+            exchange += step.exchange;
+            PlaneBytes::add(&mut planes, &step.planes);
+        }
         Self {
             state: facts.state,
             reason: facts.reason,
@@ -102,6 +108,7 @@ impl Summary {
             memory: facts.memory,
             seconds_by_cause,
             exchange,
+            planes,
             simulated: SimulatedRun::of(steps.iter().filter_map(|step| step.simulated.as_deref())),
         }
     }

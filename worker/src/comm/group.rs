@@ -13,6 +13,7 @@ use super::pending::Pending;
 use super::phases::{done, dtype, row_shape};
 use super::shared::Shared;
 use super::signature::{Detail, Op, ReduceOp, Shape, Signature, mix};
+use super::transport::PlaneTraffic;
 
 /// Ranks that talk together, as one of them sees it. Clones count their operations together.
 #[derive(Clone)]
@@ -62,6 +63,11 @@ impl Group {
     /// Members, in the order of their places.
     pub fn ranks(&self) -> &[RankId] {
         &self.members.ranks
+    }
+
+    /// What this rank's NIC has carried, of all groups, where every rank has one of its own.
+    pub fn plane(&self) -> Option<PlaneTraffic> {
+        self.shared.plane()
     }
 
     /// Gives a copy of `tensor` to the member at place `to`.

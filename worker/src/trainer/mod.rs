@@ -3,6 +3,7 @@
 mod checkpoints;
 mod evaluate;
 mod migration;
+mod planes;
 mod setup;
 mod simulated;
 mod traces;
@@ -50,6 +51,8 @@ pub struct Trainer {
     exchange: CommExchange,
     /// Where the network is simulated.
     network: Option<SimulatedNetwork>,
+    /// By this rank's NIC, up to the last step.
+    carried_bytes: u64,
     /// Parameters that other stages have copies of: place in `StageModel::parameters`, holders in the pipeline group.
     shared: Vec<(usize, Vec<usize>)>,
     /// Every layer with a gate, of all stages, MTP included.
@@ -99,6 +102,7 @@ impl Trainer {
             residence: Residence::new(&plan, &model),
             exchange: setup::exchange(&plan, &groups),
             network: SimulatedNetwork::of(&plan, rank.rank)?,
+            carried_bytes: 0,
             shared: shared(&plan, &model),
             layers: plan.spec().model.moe_layers().collect(),
             plan,
@@ -180,6 +184,7 @@ impl Trainer {
         if is_traced {
             self.write_trace(ledger.take_spans())?;
         }
+        metrics.planes = self.carried()?;
         metrics.simulated = self.play_step(&ledger.take_notes())?.map(Box::new);
         Ok(StepDone { metrics, stop: all.n_stops > 0.0 })
     }

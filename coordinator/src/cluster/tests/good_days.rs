@@ -23,7 +23,7 @@ fn a_job_is_seated_connected_trained_and_done() {
     assert!(world.by(&runs[0], ByRank::Listening { addresses: addresses(0) }).is_empty(), "rank 1 does not listen yet");
     let told = world.by(&runs[1], ByRank::Listening { addresses: addresses(1) });
     let [Effect::Connect { peers, .. }, Effect::Connect { run, .. }] = &told[..] else { panic!("{told:?}") };
-    let listening = |rank| Listening { rank, node: "a".to_owned(), addresses: addresses(rank) };
+    let listening = |rank| crate::cluster::Listening { rank, node: "a".to_owned(), addresses: addresses(rank) };
     assert_eq!((&**peers, run), (&[listening(0), listening(1)][..], &runs[1]));
     assert!(world.by(&runs[1], ByRank::Ready { resumed_step: 0 }).is_empty());
     let told = world.by(&runs[0], ByRank::Ready { resumed_step: 0 });

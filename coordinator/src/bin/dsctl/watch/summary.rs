@@ -1,6 +1,6 @@
 //! What a run came to, for people. Facts are those of `summary.json`; the curves are of what was watched.
 
-use ds_proto::ExchangeBytes;
+use ds_proto::{ExchangeBytes, PlaneBytes};
 use serde::Deserialize;
 
 use super::history::History;
@@ -34,6 +34,7 @@ pub(crate) struct Summary {
     pub(crate) memory: Vec<RankMemory>,
     pub(crate) exchange: ExchangeBytes,
     pub(crate) simulated: Option<SimulatedRun>,
+    pub(crate) planes: Vec<PlaneBytes>,
     pub(crate) sample: Option<Sample>,
 }
 
@@ -124,6 +125,7 @@ fn facts(whose: &Whose<'_>, summary: &Summary, history: &History) -> Vec<String>
     fact("MaxVio", maxvio.map(|(first, last)| format!("{first:.2} at first, {last:.2} at last")));
     fact("memory", memory(&summary.memory));
     fact("exchange", exchanged(summary));
+    fact("planes", planes(summary));
     fact("restarts", Some(summary.restarts.to_string()));
     fact("checkpoint", Some(summary.checkpoint.clone().unwrap_or_else(|| "none".to_owned())));
     fact("folder", Some(whose.folder.to_owned()).filter(|folder| !folder.is_empty()));
@@ -167,6 +169,17 @@ fn exchanged(summary: &Summary) -> Option<String> {
         let (across, within, routing) = (a_step(across), a_step(within), a_step(routing));
         format!("a step {across} across nodes, {within} within, {routing} of routing{told}")
     })
+}
+
+/// What NICs carried a step, plane by plane.
+fn planes(summary: &Summary) -> Option<String> {
+    let plane = |PlaneBytes { plane, bytes: total, n_lost }: &PlaneBytes| {
+        let s = if *n_lost == 1 { "" } else { "s" };
+        let lost = if *n_lost > 0 { format!(" (lost at {n_lost} rank{s})") } else { String::new() };
+        format!("plane {plane} {}{lost}", bytes(total / summary.steps.max(1)))
+    };
+    let planes: Vec<String> = summary.planes.iter().map(plane).collect();
+    (!planes.is_empty()).then(|| format!("a step {}", planes.join(", ")))
 }
 
 fn next_steps(whose: &Whose<'_>, summary: &Summary) -> Vec<String> {
@@ -220,6 +233,7 @@ mod tests {
                     "imbalance_share": 0.337, "bubble_share": 0.153, "bytes_within_nodes": 2048.0,
                     "planes": [{"plane": 0, "bytes": 1024.0, "utilization": 0.0041, "busiest_link": 0.0043}],
                     "links": [{"name": "P0.h0.up", "count": 3, "bytes": 512.0, "utilization": 0.0043}]}},
+                "planes": [{"plane": 0, "bytes": 20480, "n_lost": 0}, {"plane": 1, "bytes": 40960, "n_lost": 2}],
                 "exchange": {"across": 20480, "within": 40960, "saved": 61440, "routing": 2048},
                 "memory": [{"rank": 0, "peak_bytes": 1048576, "planned_bytes": 1},
                            {"rank": 1, "peak_bytes": 2097152, "planned_bytes": 2202009}], "sample": {"prompt": "A:", "text": " b\nc"}}"#,
@@ -237,6 +251,7 @@ mod tests {
             "computes 41%, communication that nothing hides 10%, waits for the rest of a group 33.7%, else idle 15.3%",
             "plane 0  1.0 KiB, 0.41% of the rate of the NICs that send, busiest link 0.43%",
             "link P0.h0.up and 2 more like it  512 B, 0.43%",
+            "planes           a step plane 0 1.0 KiB, plane 1 2.0 KiB (lost at 2 ranks)",
             "- trigram baseline",
             "o validation loss",
             "dsctl ckpt show abc",
