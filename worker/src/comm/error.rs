@@ -80,6 +80,20 @@ pub enum CommError {
         /// Why not.
         reason: Box<CommError>,
     },
+    /// What joins the cards of a group gave up.
+    #[error("rank {}: {op} number {sequence} of group {} on cards: {reason}", .rank.0, .group.0)]
+    OnCard {
+        /// This rank.
+        rank: RankId,
+        /// The group of the operation.
+        group: GroupId,
+        /// The operation.
+        op: Op,
+        /// Its number; 0 while cards join.
+        sequence: u64,
+        /// In the library's words.
+        reason: String,
+    },
     /// The counts of rows do not fit the tensor or the group.
     #[error("{n_counts} counts with sum {sum}, but the group has {n_members} members and dim 0 has {n_rows} rows")]
     Rows {

@@ -1,10 +1,12 @@
 //! Ranks that talk together: tensors in, tensors out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ds_plan::{GroupId, RankId};
 use tch::{Kind, TchError, Tensor};
 
+use super::cards::CardGroup;
 use super::dtype::Dtype;
 use super::error::CommError;
 use super::operation::{Await, Given, Lane, Phase, Start};
@@ -20,6 +22,15 @@ use super::transport::PlaneTraffic;
 pub struct Group {
     shared: Arc<Shared>,
     members: Arc<Members>,
+    cards: Option<OnCards>,
+}
+
+/// Where its tensors lie on cards.
+#[derive(Clone)]
+struct OnCards {
+    all: Arc<CardGroup>,
+    /// From one place to another.
+    pairs: Arc<BTreeMap<(usize, usize), Arc<CardGroup>>>,
 }
 
 struct Members {
@@ -42,7 +53,41 @@ impl Group {
         shared.join(id, ranks);
         let seed = ranks.iter().fold(u64::from(id.0), |seed, rank| mix(seed, u64::from(rank.0)));
         let members = Members { id, ranks: ranks.to_vec(), index, seed };
-        Self { shared: Arc::clone(shared), members: Arc::new(members) }
+        Self { shared: Arc::clone(shared), members: Arc::new(members), cards: None }
+    }
+
+    pub(super) fn with_cards(&self, all: Arc<CardGroup>, pairs: BTreeMap<(usize, usize), Arc<CardGroup>>) -> Self {
+        Self { cards: Some(OnCards { all, pairs: Arc::new(pairs) }), ..self.clone() }
+    }
+
+    /// The same members under another number, by messages.
+    pub(super) fn beside(&self, id: GroupId) -> Self {
+        Self::new(&self.shared, id, self.ranks())
+    }
+
+    /// Some of the members under another number, by messages.
+    pub(super) fn part(&self, id: GroupId, places: &[usize]) -> Result<Self, CommError> {
+        let ranks = places.iter().map(|&place| self.member(place)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::new(&self.shared, id, &ranks))
+    }
+
+    /// Why no operation of the group ends any more, if that is so, as one of them reports it.
+    pub(super) fn failure(&self, op: Op, sequence: u64) -> Option<CommError> {
+        self.shared.failure(self.members.id, op, sequence)
+    }
+
+    /// What an operation on cards reports.
+    pub(super) fn on_card(&self, op: Op, sequence: u64, reason: String) -> CommError {
+        CommError::OnCard { rank: self.shared.rank(), group: self.members.id, op, sequence, reason }
+    }
+
+    /// The cards, where a tensor lies on one.
+    fn cards(&self, tensor: &Tensor) -> Option<&Arc<CardGroup>> {
+        self.cards.as_ref().map(|cards| &cards.all).filter(|cards| cards.takes(tensor))
+    }
+
+    fn pair(&self, from: usize, to: usize) -> Option<&Arc<CardGroup>> {
+        self.cards.as_ref()?.pairs.get(&(from, to))
     }
 
     /// The same on every member.
@@ -72,6 +117,9 @@ impl Group {
 
     /// Gives a copy of `tensor` to the member at place `to`.
     pub fn send(&self, to: usize, tensor: &Tensor) -> Pending<()> {
+        if let Some(pair) = self.pair(self.index(), to) {
+            return pair.send(tensor).unwrap_or_else(Pending::failed);
+        }
         let own = self.shared.rank();
         let rank = self.peer(to);
         let phase = rank.and_then(|to| {
@@ -83,8 +131,12 @@ impl Group {
         self.start(Op::Send, lane, phase, |_| Ok(()))
     }
 
-    /// What the member at place `from` sends next: a tensor of `shape` and `kind`, in host memory.
+    /// What the member at place `from` sends next: a tensor of `shape` and `kind`, in host memory, or on the card where the
+    /// two are a pair on cards.
     pub fn receive(&self, from: usize, shape: &[i64], kind: Kind) -> Pending<Tensor> {
+        if let Some(pair) = self.pair(from, self.index()) {
+            return Pending::asked(Arc::clone(pair), pair.ask(shape, kind));
+        }
         let own = self.shared.rank();
         let phase = self.peer(from).and_then(|from| {
             let dtype = Dtype::try_from(kind)?;
@@ -100,12 +152,18 @@ impl Group {
 
     /// The reduction of every member's `tensor`, all of one shape.
     pub fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Pending<Tensor> {
+        if let Some(cards) = self.cards(tensor) {
+            return started(cards.all_reduce(tensor, op));
+        }
         let device = tensor.device();
         self.collective(Op::AllReduce, self.all_reduce_phase(tensor, op), move |t| Ok(one(t)?.f_to_device(device)?))
     }
 
     /// Of the reduction of every member's `tensor`, the rows (dim 0) of this one: `rows[i]` of them for place i.
     pub fn reduce_scatter(&self, tensor: &Tensor, op: ReduceOp, rows: &[i64]) -> Pending<Tensor> {
+        if let Some(cards) = self.cards(tensor) {
+            return started(cards.reduce_scatter(tensor, op, rows));
+        }
         let device = tensor.device();
         let phase = self.reduce_scatter_phase(tensor, op, rows);
         self.collective(Op::ReduceScatter, phase, move |t| Ok(one(t)?.f_to_device(device)?))
@@ -113,6 +171,9 @@ impl Group {
 
     /// The rows (dim 0) of every member's `tensor`, in the order of places. Members may have different numbers of them.
     pub fn all_gather(&self, tensor: &Tensor) -> Pending<Tensor> {
+        if let Some(cards) = self.cards(tensor) {
+            return started(cards.all_gather(tensor));
+        }
         let device = tensor.device();
         let shape = row_shape(tensor);
         self.collective(Op::AllGather, self.gather_phase(Op::AllGather, tensor), move |parts| {
@@ -136,6 +197,9 @@ impl Group {
 
     /// Gives `to[i]` of the rows (dim 0) of `tensor`, in order, to the member at place i, and gets `from[i]` of its.
     pub fn all_to_all(&self, tensor: &Tensor, to: &[i64], from: &[i64]) -> Pending<Tensor> {
+        if let Some(cards) = self.cards(tensor) {
+            return started(cards.all_to_all(tensor, to, from));
+        }
         let device = tensor.device();
         self.collective(
             Op::AllToAll,
@@ -146,6 +210,9 @@ impl Group {
 
     /// The `tensor` of the member at place `root`; that of the others says only what to expect.
     pub fn broadcast(&self, tensor: &Tensor, root: usize) -> Pending<Tensor> {
+        if let Some(cards) = self.cards(tensor) {
+            return started(cards.broadcast(tensor, root));
+        }
         let device = tensor.device();
         self.collective(Op::Broadcast, self.broadcast_phase(tensor, root), move |t| Ok(one(t)?.f_to_device(device)?))
     }
@@ -215,4 +282,8 @@ impl Group {
 
 fn one(tensors: Vec<Tensor>) -> Result<Tensor, CommError> {
     tensors.into_iter().next().ok_or_else(|| CommError::from(TchError::Torch("no tensor came".to_owned())))
+}
+
+fn started(started: Result<Pending<Tensor>, CommError>) -> Pending<Tensor> {
+    started.unwrap_or_else(Pending::failed)
 }

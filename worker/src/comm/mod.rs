@@ -38,6 +38,7 @@ mod phases;
 mod reduce;
 mod state;
 
+mod cards;
 mod clock;
 mod handshake;
 mod links;
@@ -55,6 +56,7 @@ mod threads;
 mod transport;
 mod ways;
 
+pub use cards::{Cards, Channel, Mark, Move, Nccl};
 pub use dtype::Dtype;
 pub use endpoint::Endpoint;
 pub use error::{CommError, ConnectError, Mismatch, Reason};

@@ -213,12 +213,12 @@ pub(super) fn dtype(tensor: &Tensor) -> Result<Dtype, CommError> {
     Dtype::try_from(tensor.f_kind()?)
 }
 
-fn reducible(tensor: &Tensor) -> Result<Dtype, CommError> {
+pub(super) fn reducible(tensor: &Tensor) -> Result<Dtype, CommError> {
     let dtype = dtype(tensor)?;
     if can_reduce(dtype) { Ok(dtype) } else { Err(CommError::CannotReduce { dtype }) }
 }
 
-fn rows_of(tensor: &Tensor) -> i64 {
+pub(super) fn rows_of(tensor: &Tensor) -> i64 {
     tensor.size().first().copied().unwrap_or(1)
 }
 

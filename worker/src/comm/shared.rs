@@ -10,6 +10,7 @@ use tch::{Tensor, no_grad};
 use super::clock::now;
 use super::error::{CommError, Failure, Reason};
 use super::operation::Start;
+use super::signature::Op;
 use super::state::{Effect, OperationId, State};
 use super::transport::{Behind, Message, PlaneTraffic, Transport};
 use super::wire::{Cause, Notice};
@@ -37,6 +38,11 @@ impl Shared {
 
     pub(super) fn n_ranks(&self) -> usize {
         self.n_ranks
+    }
+
+    /// As an operation of the group reports it.
+    pub(super) fn failure(&self, group: GroupId, op: Op, sequence: u64) -> Option<CommError> {
+        self.lock().failure(group, op, sequence)
     }
 
     pub(super) fn plane(&self) -> Option<PlaneTraffic> {

@@ -402,6 +402,11 @@ impl State {
         CommError::Timeout { group: operation.group, op: operation.op, sequence: operation.sequence, missing }
     }
 
+    pub(super) fn failure(&self, group: GroupId, op: Op, sequence: u64) -> Option<CommError> {
+        let known = self.groups.get(&group)?;
+        Some(known.failed.as_ref()?.error(self.rank, group, op, sequence))
+    }
+
     pub(super) fn is_gone(&self, rank: RankId) -> bool {
         self.gone.contains_key(&rank)
     }

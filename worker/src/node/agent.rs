@@ -10,6 +10,7 @@ use tokio::time::{Instant, Interval, sleep_until, timeout};
 
 use super::backlog::Backlog;
 use super::crew::{Crews, Joined};
+use super::nccl;
 use super::process::{Process, ProcessEvent, ProcessSpec};
 use super::seats::{Act, RankRun, Seats, Start};
 use super::wire::{self, ToCoordinator, ToNode};
@@ -284,17 +285,14 @@ impl Agent {
             let nic = comm::Nic { address: nic.address, plane: nic.plane.0.into() };
             option("--address", nic.to_string());
         }
+        let seat = [("DSCTL_TOKEN", self.config.token.clone()), ("OMP_NUM_THREADS", threads.to_string())];
         // What this machine's people have set stays.
-        let allocator = allocator(*threads).filter(|(name, _)| std::env::var_os(name).is_none());
-        let threads = threads.to_string();
-        let seat = [("DSCTL_TOKEN", self.config.token.clone()), ("OMP_NUM_THREADS", threads)];
+        let usual = allocator(*threads).map(|(name, value)| (name, value.to_owned()));
+        let usual = usual.chain(nccl::settings(device, &self.node.nics, nccl::hca_of));
+        let usual = usual.filter(|(name, _)| std::env::var_os(name).is_none());
         ProcessSpec {
             command,
-            environment: seat
-                .into_iter()
-                .chain(allocator.map(|(name, value)| (name, value.to_owned())))
-                .map(|(name, value)| (name.into(), value))
-                .collect(),
+            environment: seat.into_iter().chain(usual).map(|(name, value)| (name.into(), value)).collect(),
             folder: self.config.work.clone(),
         }
     }

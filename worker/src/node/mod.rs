@@ -7,6 +7,7 @@ mod crew;
 mod error;
 mod inventory;
 mod lines;
+mod nccl;
 mod process;
 mod seats;
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Trainer {
         executable(plan.spec())?;
         let (plan, rank) = (plan.clone(), plan.rank(rank));
         let device = setup::device(&setup.device)?;
-        let groups = Groups::new(endpoint, &plan, &rank);
+        let groups = Groups::new(endpoint, &plan, &rank).on_cards(&plan, device)?;
         let model = setup::stage_model(&plan, &rank, device)?;
         let phase = plan.spec().train[0].clone();
         let zero = (plan.spec().parallel.zero > 0)

@@ -1,17 +1,19 @@
 //! What a trainer needs before its first step: the stage's weights, the groups, the tokens.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ds_data::{TokenFolder, TokenizerChoice, prepare};
 use ds_kernels::fp8::{self, ScaleRule};
 use ds_model::{Precision, Products, SequenceShare, StageModel, StagePart};
+use ds_plan::schedule::transfers;
 use ds_plan::spec::{BalancePolicy, ComputeType, PrecisionSpec, Recompute, ScaleType, TokenizerSpec};
 use ds_plan::{GroupKind, JobPlan, RankPlan, Stage};
 use tch::{Device, Kind};
 
 use super::checkpoints::{self, Checkpoints};
-use crate::comm::{Endpoint, Group};
+use crate::comm::{Endpoint, Group, Nccl};
 use crate::error::RankError;
 use crate::exchange::{CommExchange, Formats, Nodes};
 use crate::step::{Cut, Ema, Optimizer, now};
@@ -61,10 +63,62 @@ impl Groups {
         }
     }
 
+    /// The same with tensors on cards, where ranks have one each and all of them have NCCL; every rank calls it.
+    ///
+    /// # Errors
+    /// When NCCL refuses, or a peer fails.
+    pub(crate) fn on_cards(mut self, plan: &JobPlan, device: Device) -> Result<Self, RankError> {
+        let Device::Cuda(card) = device else { return Ok(self) };
+        if self.world.size() == 1 || plan.spec().cluster.share_devices {
+            return Ok(self);
+        }
+        let nccl = Nccl::new(card);
+        let told = nccl.as_ref().err().map_or("", String::as_str);
+        let told = self.world.all_gather_bytes(told.as_bytes()).wait(self.deadline())?;
+        if let Some(without) = told.iter().position(|reason| !reason.is_empty()) {
+            let reason = String::from_utf8_lossy(&told[without]);
+            tracing::warn!("tensors go by the host: rank {without} has no NCCL: {reason}");
+            return Ok(self);
+        }
+        let nccl = nccl.map_err(|reason| RankError::Device { device: format!("cuda:{card}"), reason })?;
+        tracing::info!("NCCL {}", nccl.version());
+        let (none, pairs, timeout) = (BTreeSet::new(), sends_between_stages(plan), self.timeout);
+        let moved = |group: &Group, pairs: &BTreeSet<(usize, usize)>| match group.size() {
+            1 => Ok(group.clone()),
+            _ => group.on_cards(&nccl, pairs, timeout),
+        };
+        self.pipeline = moved(&self.pipeline, &pairs)?;
+        for group in [&mut self.data, &mut self.expert, &mut self.replica].into_iter().chain(&mut self.context) {
+            *group = moved(group, &none)?;
+        }
+        if let Some((peers, node)) = &mut self.nodes {
+            (*peers, *node) = (moved(peers, &none)?, moved(node, &none)?);
+        }
+        Ok(self)
+    }
+
     /// When an operation that starts now has failed.
     pub(crate) fn deadline(&self) -> Instant {
         now() + self.timeout
     }
+}
+
+/// Who sends whom something in the pipeline: activations, gradients, gradients of what several hold.
+fn sends_between_stages(plan: &JobPlan) -> BTreeSet<(usize, usize)> {
+    let placement = plan.placement();
+    let mut pairs = BTreeSet::new();
+    for from in 0..placement.n_pipeline() {
+        let pieces = plan.actions(from).iter().flat_map(|action| action.pieces());
+        let to = pieces.filter_map(|piece| transfers(piece, placement).send).map(|to| to.pipeline);
+        pairs.extend(to.filter(|&to| to != from).map(|to| (from as usize, to as usize)));
+    }
+    for shared in plan.shared_parameters() {
+        let holders: Vec<usize> = shared.pipeline.iter().map(|&at| at as usize).collect();
+        for &other in holders.iter().skip(1) {
+            pairs.extend([(holders[0], other), (other, holders[0])]);
+        }
+    }
+    pairs
 }
 
 pub(crate) fn device(name: &str) -> Result<Device, RankError> {

@@ -4,7 +4,7 @@ use ds_plan::{GroupId, RankId};
 use ds_worker::comm::ReduceOp;
 use tch::{Device, Kind, Tensor};
 
-use crate::world::{backends, on_ranks, soon, world};
+use crate::world::{conforming, on_ranks, soon};
 
 /// Values of a rank, which differ from those of any other, and whose sums depend on their order.
 fn values(rank: usize, n: i64, kind: Kind) -> Tensor {
@@ -24,13 +24,13 @@ fn sum_in_rank_order(n_ranks: usize, n: i64, kind: Kind) -> Tensor {
 
 #[test]
 pub(crate) fn an_all_reduce_adds_in_rank_order_whatever_its_size() {
-    for backend in backends() {
+    for backend in conforming() {
         for n_ranks in [1, 2, 3, 4] {
             // From 64 KiB on it takes two phases.
             for n in [0, 1, 7, 40_001] {
                 for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
                     let sums = on_ranks(backend, n_ranks, |rank, endpoint| {
-                        world(endpoint).all_reduce(&values(rank, n, kind), ReduceOp::Sum).wait(soon()).unwrap()
+                        backend.world(endpoint).all_reduce(&values(rank, n, kind), ReduceOp::Sum).wait(soon()).unwrap()
                     });
                     let expected = sum_in_rank_order(n_ranks, n, kind);
                     for (_, sum) in sums {
@@ -44,10 +44,10 @@ pub(crate) fn an_all_reduce_adds_in_rank_order_whatever_its_size() {
 
 #[test]
 pub(crate) fn an_all_reduce_keeps_the_shape_and_leaves_its_input_alone() {
-    for backend in backends() {
+    for backend in conforming() {
         on_ranks(backend, 3, |rank, endpoint| {
             let input = Tensor::full([2, 3], rank as i64, (Kind::Int64, Device::Cpu));
-            let pending = world(endpoint).all_reduce(&input, ReduceOp::Max);
+            let pending = backend.world(endpoint).all_reduce(&input, ReduceOp::Max);
             // It was copied when the operation started.
             let _ = input.shallow_clone().fill_(9);
             let max = pending.wait(soon()).unwrap();
@@ -60,10 +60,10 @@ pub(crate) fn an_all_reduce_keeps_the_shape_and_leaves_its_input_alone() {
 
 #[test]
 pub(crate) fn a_reduce_scatter_gives_each_its_rows() {
-    for backend in backends() {
+    for backend in conforming() {
         let parts = on_ranks(backend, 3, |rank, endpoint| {
             let whole = values(rank, 12, Kind::Float).view([6, 2]);
-            world(endpoint).reduce_scatter(&whole, ReduceOp::Sum, &[1, 0, 5]).wait(soon()).unwrap()
+            backend.world(endpoint).reduce_scatter(&whole, ReduceOp::Sum, &[1, 0, 5]).wait(soon()).unwrap()
         });
         let expected = sum_in_rank_order(3, 12, Kind::Float).view([6, 2]);
         let expected = expected.split_with_sizes([1, 0, 5].as_slice(), 0);
@@ -75,10 +75,10 @@ pub(crate) fn a_reduce_scatter_gives_each_its_rows() {
 
 #[test]
 pub(crate) fn an_all_gather_joins_rows_of_any_number() {
-    for backend in backends() {
+    for backend in conforming() {
         let all = on_ranks(backend, 3, |rank, endpoint| {
             let own = values(rank, 4 * rank as i64, Kind::BFloat16).view([2 * rank as i64, 2]);
-            world(endpoint).all_gather(&own).wait(soon()).unwrap()
+            backend.world(endpoint).all_gather(&own).wait(soon()).unwrap()
         });
         let expected = Tensor::cat(&[values(1, 4, Kind::BFloat16), values(2, 8, Kind::BFloat16)], 0).view([6, 2]);
         for (_, whole) in all {
@@ -89,9 +89,9 @@ pub(crate) fn an_all_gather_joins_rows_of_any_number() {
 
 #[test]
 pub(crate) fn bytes_are_gathered_as_they_are() {
-    for backend in backends() {
+    for backend in conforming() {
         let all = on_ranks(backend, 3, |rank, endpoint| {
-            world(endpoint).all_gather_bytes(&vec![rank as u8; 5 * rank]).wait(soon()).unwrap()
+            backend.world(endpoint).all_gather_bytes(&vec![rank as u8; 5 * rank]).wait(soon()).unwrap()
         });
         for (_, one) in all {
             assert_eq!(one, [vec![], vec![1; 5], vec![2; 10]]);
@@ -101,7 +101,7 @@ pub(crate) fn bytes_are_gathered_as_they_are() {
 
 #[test]
 pub(crate) fn an_all_to_all_moves_uneven_rows() {
-    for backend in backends() {
+    for backend in conforming() {
         for kind in [Kind::Float, Kind::BFloat16, Kind::Int64] {
             // From rank i to rank j: i + 2 j rows, of the value 10 i + j.
             let n = |from: usize, to: usize| (from + 2 * to) as i64;
@@ -111,7 +111,7 @@ pub(crate) fn an_all_to_all_moves_uneven_rows() {
                 let rows = |i: usize, j: usize| Tensor::full([n(i, j), 2], (10 * i + j) as i64, (kind, Device::Cpu));
                 let given = Tensor::cat(&(0..3).map(|j| rows(rank, j)).collect::<Vec<_>>(), 0);
                 let expected = Tensor::cat(&(0..3).map(|i| rows(i, rank)).collect::<Vec<_>>(), 0);
-                assert_eq!(world(endpoint).all_to_all(&given, &to, &from).wait(soon()).unwrap(), expected);
+                assert_eq!(backend.world(endpoint).all_to_all(&given, &to, &from).wait(soon()).unwrap(), expected);
             });
         }
     }
@@ -119,10 +119,10 @@ pub(crate) fn an_all_to_all_moves_uneven_rows() {
 
 #[test]
 pub(crate) fn a_broadcast_gives_all_the_tensor_of_one() {
-    for backend in backends() {
+    for backend in conforming() {
         on_ranks(backend, 3, |rank, endpoint| {
             let own = Tensor::from_slice(&[rank as f32, 1.0]);
-            let got = world(endpoint).broadcast(&own, 2).wait(soon()).unwrap();
+            let got = backend.world(endpoint).broadcast(&own, 2).wait(soon()).unwrap();
             assert_eq!(got, Tensor::from_slice(&[2_f32, 1.0]));
         });
     }
@@ -130,9 +130,9 @@ pub(crate) fn a_broadcast_gives_all_the_tensor_of_one() {
 
 #[test]
 pub(crate) fn messages_between_two_keep_their_order_and_pairs_do_not_mix() {
-    for backend in backends() {
+    for backend in conforming() {
         on_ranks(backend, 3, |rank, endpoint| {
-            let group = world(endpoint);
+            let group = backend.world(endpoint);
             for i in 0..50_i64 {
                 for to in (0..3).filter(|&to| to != rank) {
                     let _ = group.send(to, &Tensor::from_slice(&[rank as i64, i]));
@@ -152,11 +152,11 @@ pub(crate) fn messages_between_two_keep_their_order_and_pairs_do_not_mix() {
 
 #[test]
 pub(crate) fn many_operations_may_be_under_way_and_groups_do_not_mix() {
-    for backend in backends() {
+    for backend in conforming() {
         on_ranks(backend, 4, |rank, endpoint| {
-            let all = world(endpoint);
+            let all = backend.world(endpoint);
             let half: Vec<RankId> = [0, 2].map(|i| RankId((rank % 2 + i) as u32)).to_vec();
-            let own = endpoint.group(GroupId(1 + (rank % 2) as u32), &half);
+            let own = backend.group(endpoint, GroupId(1 + (rank % 2) as u32), &half);
             let of = |v: i64| Tensor::from_slice(&[v + rank as i64]);
             let pending: Vec<_> = (0..30)
                 .map(|i| (all.all_reduce(&of(i), ReduceOp::Sum), own.all_reduce(&of(100 * i), ReduceOp::Sum)))
@@ -171,10 +171,10 @@ pub(crate) fn many_operations_may_be_under_way_and_groups_do_not_mix() {
 
 #[test]
 pub(crate) fn what_nobody_waits_for_still_reaches_its_peers() {
-    for backend in backends() {
+    for backend in conforming() {
         let started = backend.meeting(3);
         on_ranks(backend, 3, |rank, endpoint| {
-            let group = world(endpoint);
+            let group = backend.world(endpoint);
             let large = values(rank, 50_000, Kind::Float);
             let pending = group.all_reduce(&large, ReduceOp::Sum);
             // A rank that leaves waits a bounded time for peers to start what it owes them.
@@ -190,9 +190,9 @@ pub(crate) fn what_nobody_waits_for_still_reaches_its_peers() {
 
 #[test]
 pub(crate) fn large_messages_in_both_directions_do_not_wait_for_each_other() {
-    for backend in backends() {
+    for backend in conforming() {
         on_ranks(backend, 2, |rank, endpoint| {
-            let group = world(endpoint);
+            let group = backend.world(endpoint);
             let given = Tensor::full([8 << 20], rank as f64, (Kind::Float, Device::Cpu));
             let sent = group.send(1 - rank, &given);
             sent.wait(soon()).unwrap();
@@ -205,11 +205,11 @@ pub(crate) fn large_messages_in_both_directions_do_not_wait_for_each_other() {
 #[test]
 pub(crate) fn nobody_passes_a_barrier_before_the_last() {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    for backend in backends() {
+    for backend in conforming() {
         let here = AtomicUsize::new(0);
         on_ranks(backend, 4, |_, endpoint| {
             here.fetch_add(1, Ordering::SeqCst);
-            world(endpoint).barrier().wait(soon()).unwrap();
+            backend.world(endpoint).barrier().wait(soon()).unwrap();
             assert_eq!(here.load(Ordering::SeqCst), 4);
         });
     }

@@ -26,6 +26,8 @@ pub(crate) enum Backend {
     Planes {
         stripe: bool,
     },
+    /// Threads, whose tensors lie where what stands for NCCL takes them.
+    Cards,
     /// Each process that `mpirun` started is one rank.
     #[cfg(feature = "mpi")]
     Mpi,
@@ -40,11 +42,37 @@ pub(crate) fn backends() -> Vec<Backend> {
     vec![Backend::Threads, Backend::Tcp, Backend::Planes { stripe: false }, Backend::Planes { stripe: true }]
 }
 
+/// Likewise, with those that only move tensors.
+pub(crate) fn conforming() -> Vec<Backend> {
+    let mut all = backends();
+    if matches!(all[0], Backend::Threads) {
+        all.push(Backend::Cards);
+    }
+    all
+}
+
 impl Backend {
+    /// All ranks, as a group.
+    pub(crate) fn world(self, endpoint: &Endpoint) -> Group {
+        self.moved(world(endpoint))
+    }
+
+    /// Some ranks, as a group.
+    pub(crate) fn group(self, endpoint: &Endpoint, id: GroupId, ranks: &[RankId]) -> Group {
+        self.moved(endpoint.group(id, ranks))
+    }
+
+    fn moved(self, group: Group) -> Group {
+        match self {
+            Self::Cards if group.size() > 1 => crate::cards::on_cards(&group, Duration::from_secs(60)).unwrap(),
+            _ => group,
+        }
+    }
+
     /// The ranks of this process, of `n_ranks` in all.
     fn endpoints(self, n_ranks: usize) -> Vec<Endpoint> {
         match self {
-            Self::Threads => threads(n_ranks),
+            Self::Threads | Self::Cards => threads(n_ranks),
             Self::Tcp => over_tcp(n_ranks),
             Self::Planes { stripe } => crate::planes::endpoints(n_ranks, stripe, |addresses| addresses),
             #[cfg(feature = "mpi")]
@@ -55,7 +83,7 @@ impl Backend {
     /// Where all of `n_ranks` ranks meet, beside what is tested.
     pub(crate) fn meeting(self, n_ranks: usize) -> Meeting {
         match self {
-            Self::Threads | Self::Tcp | Self::Planes { .. } => Meeting::Threads(Barrier::new(n_ranks)),
+            Self::Threads | Self::Cards | Self::Tcp | Self::Planes { .. } => Meeting::Threads(Barrier::new(n_ranks)),
             #[cfg(feature = "mpi")]
             Self::Mpi => Meeting::Mpi(n_ranks),
         }
