@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """One rank with two threads beside two ranks with one thread each: the same model, the same global batch, in turns.
 
-    tests/bench/grids.py --config CONFIG.json [--dtype f32] [--rounds 3] [--steps 8] [--dsctl target/release/dsctl]
+    tests/bench/grids.py --config CONFIG.json [--dtype f32] [--balance forced] [--rounds 3] [--steps 8]
 
 The config is a `config.json` of DeepSeek-V3's form. Every layout is a job of its own, as a user launches it, on the corpus
 of the quickstart; what is printed is the median over rounds of a run's median step, without its first two, and the median
 over rounds of its tokens/s divided by those of the one rank. Nothing else should run meanwhile.
+`--balance forced` gives every expert as many tokens, as a trained router nearly does; under `loss_free` the few steps are
+those of a router that has just begun, which sends most tokens to few experts, so ranks that share experts wait for each other.
 """
 
 import argparse
@@ -57,7 +59,7 @@ def job(config, options, layout):
         "train": [{"steps": options.steps, "sequence": SEQUENCE, "batch": BATCH, "microbatch": microbatch,
                    "learning_rate": {"peak": 1e-3, "warmup": 2}, "clip": 1.0, "evaluate_every": 0,
                    "evaluate_bytes": 4096}],
-        "balance": {"policy": "loss_free", "speed": 0.001},
+        "balance": {"policy": options.balance},
         "checkpoint": {"every": 0, "keep": 1},
         "cluster": {"device": "cpu", "share_devices": True, "threads": threads},
     }
@@ -80,6 +82,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True)
     parser.add_argument("--dtype", default="f32", choices=["f32", "bf16", "fp8"])
+    parser.add_argument("--balance", default="forced", choices=["forced", "loss_free"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--dsctl", default=ROOT / "target/release/dsctl")

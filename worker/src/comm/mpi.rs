@@ -333,6 +333,9 @@ impl Receiver {
             }
             // Of connections only.
             Frame::Ping | Frame::Probe { .. } | Frame::Readable | Frame::Lent(_) | Frame::Taken { .. } => (),
+            Frame::Parcel { .. } | Frame::Answer(_) | Frame::LostLink { .. } | Frame::Done => {
+                return Err(Reason::Garbled);
+            }
         }
         Ok(())
     }
