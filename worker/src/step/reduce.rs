@@ -24,31 +24,39 @@ pub fn sum_over(group: &Group, gradients: &[Tensor], deadline: Instant) -> Resul
     )
 }
 
-/// Sums one parameter's gradient over the stages that hold a copy; `holders` are indices in the pipeline group. The
-/// first holder adds in order and sends the sum back.
+/// Sums gradients of parameters that the same stages hold copies of, in place; `holders` are indices in the pipeline group.
+/// The first holder adds in order and sends the sums back.
 ///
 /// # Errors
 /// When a peer fails.
 pub fn sum_over_holders(
     pipeline: &Group,
     holders: &[usize],
-    gradient: &Tensor,
+    gradients: &[Tensor],
     deadline: Instant,
 ) -> Result<(), CommError> {
-    let (&owner, others) = holders.split_first().expect("a shared parameter is held somewhere");
-    let (shape, kind) = (gradient.size(), gradient.kind());
-    let mut target = gradient.shallow_clone();
-    if pipeline.index() == owner {
-        for &other in others {
-            let copy = pipeline.receive(other, &shape, kind).wait(deadline)?;
-            let _ = no_grad(|| target.g_add_(&copy.to_device(gradient.device())));
-        }
-        let sent: Vec<_> = others.iter().map(|&other| pipeline.send(other, gradient)).collect();
-        sent.into_iter().try_for_each(|pending| pending.wait(deadline))
-    } else {
-        pipeline.send(owner, gradient).wait(deadline)?;
-        let sum = pipeline.receive(owner, &shape, kind).wait(deadline)?;
-        no_grad(|| target.copy_(&sum));
-        Ok(())
+    for bucket in cut(gradients, Tensor::numel) {
+        let own = || bucket.iter().map(Tensor::shallow_clone);
+        spread(&summed(pipeline, holders, flat(own()), deadline)?, own());
     }
+    Ok(())
+}
+
+/// The sum of every holder's tensor.
+fn summed(pipeline: &Group, holders: &[usize], own: Tensor, deadline: Instant) -> Result<Tensor, CommError> {
+    let (&owner, others) = holders.split_first().expect("a shared parameter is held somewhere");
+    let (shape, kind) = (own.size(), own.kind());
+    if pipeline.index() != owner {
+        pipeline.send(owner, &own).wait(deadline)?;
+        return pipeline.receive(owner, &shape, kind).wait(deadline);
+    }
+    let mut sum = own;
+    let copies: Vec<_> = others.iter().map(|&other| pipeline.receive(other, &shape, kind)).collect();
+    for copy in copies {
+        let copy = copy.wait(deadline)?.to_device(sum.device());
+        let _ = no_grad(|| sum.g_add_(&copy));
+    }
+    let sent: Vec<_> = others.iter().map(|&other| pipeline.send(other, &sum)).collect();
+    sent.into_iter().try_for_each(|pending| pending.wait(deadline))?;
+    Ok(sum)
 }

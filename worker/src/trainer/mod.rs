@@ -8,6 +8,7 @@ mod setup;
 mod simulated;
 mod traces;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ds_arch::LayerId;
@@ -53,8 +54,8 @@ pub struct Trainer {
     network: Option<SimulatedNetwork>,
     /// By this rank's NIC, up to the last step.
     carried_bytes: u64,
-    /// Parameters that other stages have copies of: place in `StageModel::parameters`, holders in the pipeline group.
-    shared: Vec<(usize, Vec<usize>)>,
+    /// Parameters that other stages have copies of: places in `StageModel::parameters`, by holders in the pipeline group.
+    shared: BTreeMap<Vec<usize>, Vec<usize>>,
     /// Every layer with a gate, of all stages, MTP included.
     layers: Vec<LayerId>,
     batches: Batches,
@@ -275,8 +276,9 @@ impl Trainer {
     fn reduce(&self) -> Result<f64, RankError> {
         let (groups, deadline) = (&self.groups, self.groups.deadline());
         let gradients = self.gradients.tensors();
-        for (place, holders) in &self.shared {
-            sum_over_holders(&groups.pipeline, holders, &gradients[*place], deadline)?;
+        for (holders, places) in &self.shared {
+            let copies: Vec<Tensor> = places.iter().map(|&place| gradients[place].shallow_clone()).collect();
+            sum_over_holders(&groups.pipeline, holders, &copies, deadline)?;
         }
         if let Some(zero) = &self.zero {
             zero.reduce(gradients, deadline)?;
@@ -339,10 +341,13 @@ impl Trainer {
     }
 }
 
-fn shared(plan: &JobPlan, model: &StageModel) -> Vec<(usize, Vec<usize>)> {
+fn shared(plan: &JobPlan, model: &StageModel) -> BTreeMap<Vec<usize>, Vec<usize>> {
     let place = |name: &str| model.parameters().iter().position(|p| p.logical[0].name == name);
-    plan.shared_parameters()
-        .into_iter()
-        .filter_map(|s| Some((place(&s.name)?, s.pipeline.iter().map(|&p| p as usize).collect())))
-        .collect()
+    let mut shared: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
+    for parameter in plan.shared_parameters() {
+        if let Some(place) = place(&parameter.name) {
+            shared.entry(parameter.pipeline.iter().map(|&at| at as usize).collect()).or_default().push(place);
+        }
+    }
+    shared
 }

@@ -32,7 +32,8 @@ pub(super) use route::Seats;
 use route::{Came, Lost};
 use stream::{Incoming, Outgoing, Parcel};
 
-/// A link across that is silent for so long is lost, where there is another way.
+/// A link across that is silent for so long is lost, where there is another way; on the planes after the first, a second more
+/// each. So a node that stands still for a while loses one plane after the other, and not the last.
 const SILENCE_MAX_ACROSS: Duration = Duration::from_secs(4);
 
 /// This rank's end of connections to the peers that it is linked with.
@@ -293,7 +294,8 @@ impl Network for Planes {
             return SILENCE_MAX;
         }
         let has_another_way = self.seats.hops(peer, Came::Here, &lock(&self.lost)).len() > 1;
-        if has_another_way { SILENCE_MAX_ACROSS } else { SILENCE_MAX }
+        let later = Duration::from_secs(self.seats.plane(self.seats.own).into());
+        if has_another_way { SILENCE_MAX.min(SILENCE_MAX_ACROSS + later) } else { SILENCE_MAX }
     }
 
     fn is_over(&self, _: &Shared) -> bool {
@@ -321,7 +323,7 @@ impl Network for Planes {
     fn on_way(&self, shared: &Shared, peer: RankId, said: OnWay) -> bool {
         match said {
             OnWay::Parcel(label, bytes) if label.to == self.seats.own => self.take(shared, label, bytes),
-            OnWay::Parcel(label, bytes) => {
+            OnWay::Parcel(label, bytes) if self.seats.has(label.to) => {
                 self.pass_on(peer, label.to, Item::parcel(label, &bytes, None));
                 true
             }
@@ -336,7 +338,7 @@ impl Network for Planes {
                 }
                 true
             }
-            OnWay::Answer(label) => {
+            OnWay::Answer(label) if self.seats.has(label.to) => {
                 self.pass_on(peer, label.to, Item::frame(Frame::Answer(label)));
                 true
             }
@@ -348,6 +350,7 @@ impl Network for Planes {
                 }
                 is_there
             }
+            OnWay::Parcel(..) | OnWay::Answer(_) => false,
             OnWay::Done => {
                 self.leaving.change(|leaving| leaving.done.insert(peer));
                 true

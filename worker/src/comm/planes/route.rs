@@ -71,6 +71,11 @@ impl Seats {
         a != b && (self.same_node(a, b) || self.plane(a) == self.plane(b))
     }
 
+    /// Whether there is such a rank.
+    pub(super) fn has(&self, rank: RankId) -> bool {
+        (rank.0 as usize) < self.nodes.len()
+    }
+
     pub(super) fn ranks(&self) -> impl Iterator<Item = RankId> + use<> {
         (0..self.nodes.len() as u32).map(RankId)
     }
