@@ -12,7 +12,8 @@ use ds_arch::{e4m3, e5m2};
 use ds_checkpoint::Checkpoint;
 use ds_data::{TokenFolder, TokenizerChoice, prepare};
 use ds_model::{
-    Arrival, ExpertExchange, LossWeights, ModelError, OneRank, Route, SequenceShare, StageInput, StageModel, StagePart,
+    Arrival, Coming, ExpertExchange, LossWeights, ModelError, OneRank, Route, SequenceShare, StageInput, StageModel,
+    StagePart,
 };
 use ds_plan::spec::{JobSpec, TokenizerSpec, read};
 use ds_worker::generate::load_weights;
@@ -231,8 +232,9 @@ impl Through {
 }
 
 impl ExpertExchange for Through {
-    fn route(&self, sent: Vec<i64>) -> Result<Route, ModelError> {
-        OneRank.route(sent)
+    fn route<'a>(&'a self, sent: Vec<i64>) -> Result<Coming<'a, Route>, ModelError> {
+        let route = OneRank.route(sent)?()?;
+        Ok(Box::new(move || Ok(route)))
     }
 
     fn dispatch<'a>(&'a self, route: &Route, rows: &Tensor) -> Result<Arrival<'a>, ModelError> {

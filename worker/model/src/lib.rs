@@ -29,7 +29,7 @@ mod weight_work;
 
 pub use bias::{BiasStep, update_bias};
 pub use error::ModelError;
-pub use exchange::{Arrival, ExpertExchange, Leg, OneRank, Route, SummingExchange, Visitors, Visits};
+pub use exchange::{Arrival, Coming, ExpertExchange, Leg, OneRank, Route, SummingExchange, Visitors, Visits};
 pub use loss::{IGNORED, LossWeights, StageLosses};
 pub use parameters::{Gradients, Logical, StagePart, StoredParameter};
 pub use precision::{Precision, Products};

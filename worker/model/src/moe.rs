@@ -147,7 +147,8 @@ impl Moe {
         exchange: &dyn ExpertExchange,
     ) -> Result<(Value, Tensor), ModelError> {
         let permutation = Permutation::new(choices.slots, i64::from(self.config.n_experts), &x.1)?;
-        let rows = Rc::new(Rows { route: exchange.route(permutation.counts.clone())?, permutation });
+        let route = arrived(exchange.route(permutation.counts.clone())?).await?;
+        let rows = Rc::new(Rows { route, permutation });
 
         let sent = rows.permutation.spread(&x.1)?;
         let arrival = exchange.dispatch(&rows.route, &sent)?;

@@ -5,12 +5,10 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tch::Tensor;
+use crate::{Coming, ModelError};
 
-use crate::{Arrival, ModelError};
-
-/// The rows of an arrival; before it waits for them, the other pass has its turn.
-pub(crate) async fn arrived(arrival: Arrival<'_>) -> Result<Tensor, ModelError> {
+/// What is on its way; before it is waited for, the other pass has its turn.
+pub(crate) async fn arrived<T>(arrival: Coming<'_, T>) -> Result<T, ModelError> {
     let mut has_paused = false;
     poll_fn(|_| if std::mem::replace(&mut has_paused, true) { Poll::Ready(()) } else { Poll::Pending }).await;
     arrival()
@@ -68,6 +66,8 @@ pub(crate) fn in_turns<A, B, E>(
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+
+    use tch::Tensor;
 
     use super::*;
 

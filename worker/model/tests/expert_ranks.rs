@@ -6,8 +6,8 @@ use std::thread;
 
 use ds_arch::{ModelConfig, preset};
 use ds_model::{
-    Arrival, ExpertExchange, Gradients, LossWeights, Microbatch, ModelError, OneRank, Route, StageInput, StageLosses,
-    StageModel, StagePart,
+    Arrival, Coming, ExpertExchange, Gradients, LossWeights, Microbatch, ModelError, OneRank, Route, StageInput,
+    StageLosses, StageModel, StagePart,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -61,12 +61,14 @@ impl Seat {
 }
 
 impl ExpertExchange for Seat {
-    fn route(&self, sent: Vec<i64>) -> Result<Route, ModelError> {
+    fn route<'a>(&'a self, sent: Vec<i64>) -> Result<Coming<'a, Route>, ModelError> {
         self.send(&Tensor::from_slice(&sent), &vec![self.n_local as i64; self.to.len()]);
-        let arrived_from: Vec<Vec<i64>> =
-            self.receive().into_iter().map(|counts| Vec::try_from(counts).expect("counts")).collect();
-        let arrived = (0..self.n_local).map(|e| arrived_from.iter().map(|from| from[e]).sum()).collect();
-        Ok(Route { sent, arrived, arrived_from })
+        Ok(Box::new(move || {
+            let arrived_from: Vec<Vec<i64>> =
+                self.receive().into_iter().map(|counts| Vec::try_from(counts).expect("counts")).collect();
+            let arrived = (0..self.n_local).map(|e| arrived_from.iter().map(|from| from[e]).sum()).collect();
+            Ok(Route { sent, arrived, arrived_from })
+        }))
     }
 
     fn dispatch<'a>(&'a self, route: &Route, rows: &Tensor) -> Result<Arrival<'a>, ModelError> {

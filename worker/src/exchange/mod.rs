@@ -11,7 +11,7 @@ mod wire;
 use std::time::{Duration, Instant};
 
 use ds_forecast::Exchange;
-use ds_model::{Arrival, ExpertExchange, ModelError, Route, SequenceExchange, SummingExchange};
+use ds_model::{Arrival, Coming, ExpertExchange, ModelError, Route, SequenceExchange, SummingExchange};
 use ds_plan::RankId;
 use ds_proto::ExchangeBytes;
 use tch::{Kind, Tensor};
@@ -148,14 +148,16 @@ impl Booked<'_> {
 }
 
 impl ExpertExchange for Booked<'_> {
-    fn route(&self, sent: Vec<i64>) -> Result<Route, ModelError> {
+    fn route<'a>(&'a self, sent: Vec<i64>) -> Result<Coming<'a, Route>, ModelError> {
         let CommExchange { group, n_local, .. } = self.exchange;
         let each = vec![*n_local as i64; group.size()];
-        let counts = self.wait(self.send(group, &Tensor::from_slice(&sent), (&each, &each), Cargo::Routing))?;
-        let counts = Vec::<i64>::try_from(counts)?;
-        let arrived_from: Vec<Vec<i64>> = counts.chunks(*n_local).map(<[i64]>::to_vec).collect();
-        let arrived = (0..*n_local).map(|expert| arrived_from.iter().map(|from| from[expert]).sum()).collect();
-        Ok(Route { sent, arrived, arrived_from })
+        let counts = self.send(group, &Tensor::from_slice(&sent), (&each, &each), Cargo::Routing);
+        Ok(Box::new(move || {
+            let counts = Vec::<i64>::try_from(self.wait(counts)?)?;
+            let arrived_from: Vec<Vec<i64>> = counts.chunks(*n_local).map(<[i64]>::to_vec).collect();
+            let arrived = (0..*n_local).map(|expert| arrived_from.iter().map(|from| from[expert]).sum()).collect();
+            Ok(Route { sent, arrived, arrived_from })
+        }))
     }
 
     fn dispatch<'a>(&'a self, route: &Route, rows: &Tensor) -> Result<Arrival<'a>, ModelError> {

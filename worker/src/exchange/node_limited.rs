@@ -3,13 +3,13 @@
 //! token returns.
 
 use ds_forecast::Exchange;
-use ds_model::{Arrival, Leg, ModelError, SummingExchange, Visitors, Visits};
+use ds_model::{Arrival, Coming, Leg, ModelError, SummingExchange, Visitors, Visits};
 use ds_proto::ExchangeBytes;
 use tch::{Device, Kind, Tensor};
 
 use super::choices::Choices;
 use super::wire::Format;
-use super::{Booked, Cargo, row_bytes};
+use super::{Booked, Cargo, Underway, row_bytes};
 use crate::comm::Group;
 
 /// The ranks that share a layer's experts, cut into nodes: place p of the group is index `p % L` on node `p / L`.
@@ -31,21 +31,25 @@ impl Booked<'_> {
         (visits.n_away - (to.iter().sum::<i64>() - to[own])) as u64
     }
 
-    /// Tells `group` of the tokens that will come, `parts[i]` of `choices` to place i. Gives the leg, the choices of the
-    /// tokens that will come here, and how many of them come from each place, by `origins`: runs of `choices`.
-    fn announce(
-        &self,
-        group: &Group,
-        parts: &[Vec<i64>],
-        (choices, origins): (&Choices, &[i64]),
-        (kind, device): (Kind, Device),
-    ) -> Result<(Leg, Choices, Vec<Vec<i64>>), ModelError> {
+    /// Begins to tell `group` of the tokens that will come, `parts[i]` to place i: how many, by `origins`, which are runs of
+    /// them.
+    fn count(&self, group: &Group, parts: &[Vec<i64>], origins: &[i64]) -> Result<Underway, ModelError> {
         let counts: Vec<i64> = parts.iter().flat_map(|part| by_origin(part, origins)).collect();
         let each = vec![origins.len() as i64; group.size()];
-        let counts = self.send(group, &Tensor::f_from_slice(&counts)?, (&each, &each), Cargo::Routing);
-        let counts = self.wait(counts)?;
-        let counts = Vec::<i64>::try_from(counts)?;
-        let counts: Vec<Vec<i64>> = counts.chunks(origins.len()).map(<[i64]>::to_vec).collect();
+        Ok(self.send(group, &Tensor::f_from_slice(&counts)?, (&each, &each), Cargo::Routing))
+    }
+
+    /// Tells it which of `choices` will come, once it knows how many. Gives the leg, the choices of the tokens that will come
+    /// here, and how many of them come from each place, by `n_origins` runs.
+    fn announce(
+        &self,
+        (group, counts): (&Group, Underway),
+        parts: &[Vec<i64>],
+        (choices, n_origins): (&Choices, usize),
+        (kind, device): (Kind, Device),
+    ) -> Result<(Leg, Choices, Vec<Vec<i64>>), ModelError> {
+        let counts = Vec::<i64>::try_from(self.wait(counts)?)?;
+        let counts: Vec<Vec<i64>> = counts.chunks(n_origins).map(<[i64]>::to_vec).collect();
         let from = counts.iter().map(|of_origins| of_origins.iter().sum()).collect();
         let leg = Leg::new(parts, choices.n() as i64, from)?;
         let rows = leg.pick(&choices.to_rows(kind)?)?;
@@ -77,25 +81,30 @@ impl Booked<'_> {
 }
 
 impl SummingExchange for Booked<'_> {
-    fn route(&self, experts: &Tensor, weights: &Tensor) -> Result<Visits, ModelError> {
+    fn route<'a>(&'a self, experts: &Tensor, weights: &Tensor) -> Result<Coming<'a, Visits>, ModelError> {
         let (Nodes { peers, node }, n_local) = (self.nodes(), self.exchange.n_local);
         let format = (weights.kind(), weights.device());
         let (mine, n_on_node) = (Choices::of(experts, weights)?, n_local * node.size());
         let crossing = mine.tokens_for(0, n_on_node, peers.size());
-        let first_of_node = (peers.index() * n_on_node) as i64;
-        let (across, came, _) = self.announce(peers, &crossing, (&mine, &[mine.n() as i64]), format)?;
-        let forwarded = came.tokens_for(first_of_node, n_local, node.size());
-        let (within, came, counts) = self.announce(node, &forwarded, (&came, &across.from), format)?;
-        let of_relay = |(index, by_node): (usize, &Vec<i64>)| -> Vec<u32> {
-            let home = |of_node: usize| (of_node * node.size() + index) as u32;
-            by_node.iter().enumerate().flat_map(|(of_node, &n)| vec![home(of_node); n as usize]).collect()
-        };
-        let homes = counts.iter().enumerate().flat_map(of_relay).collect();
-        let visitors = Visitors { k: came.k, homes, experts: came.experts, weights: came.weights };
-        let first = first_of_node + (node.index() * n_local) as i64;
-        let own = first_of_node..first_of_node + n_on_node as i64;
-        let n_away = mine.experts.iter().filter(|&expert| !own.contains(expert)).count() as i64;
-        Visits::new(&visitors, (first, n_local), (vec![across, within], n_away), format)
+        let counts = self.count(peers, &crossing, &[mine.n() as i64])?;
+        Ok(Box::new(move || {
+            let first_of_node = (peers.index() * n_on_node) as i64;
+            let (across, came, _) = self.announce((peers, counts), &crossing, (&mine, 1), format)?;
+            let forwarded = came.tokens_for(first_of_node, n_local, node.size());
+            let counts = self.count(node, &forwarded, &across.from)?;
+            let (within, came, counts) =
+                self.announce((node, counts), &forwarded, (&came, across.from.len()), format)?;
+            let of_relay = |(index, by_node): (usize, &Vec<i64>)| -> Vec<u32> {
+                let home = |of_node: usize| (of_node * node.size() + index) as u32;
+                by_node.iter().enumerate().flat_map(|(of_node, &n)| vec![home(of_node); n as usize]).collect()
+            };
+            let homes = counts.iter().enumerate().flat_map(of_relay).collect();
+            let visitors = Visitors { k: came.k, homes, experts: came.experts, weights: came.weights };
+            let first = first_of_node + (node.index() * n_local) as i64;
+            let own = first_of_node..first_of_node + n_on_node as i64;
+            let n_away = mine.experts.iter().filter(|&expert| !own.contains(expert)).count() as i64;
+            Visits::new(&visitors, (first, n_local), (vec![across, within], n_away), format)
+        }))
     }
 
     fn dispatch<'a>(&'a self, visits: &Visits, tokens: &Tensor) -> Result<Arrival<'a>, ModelError> {

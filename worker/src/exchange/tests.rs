@@ -144,7 +144,7 @@ fn cases() -> Vec<Case> {
 }
 
 fn route(case: &Case, rank: usize, exchange: &dyn SummingExchange) -> Visits {
-    exchange.route(&case.experts(rank), &case.weights(rank)).unwrap()
+    exchange.route(&case.experts(rank), &case.weights(rank)).unwrap()().unwrap()
 }
 
 fn numbers(t: &Tensor) -> Vec<f64> {
@@ -257,7 +257,7 @@ fn bytes_that_are_sent_are_those_of_the_planner_and_what_is_saved_is_what_the_pl
         let plain = case.run_any(false, formats, Endpoint::close, |rank, booked| {
             let exchange: &dyn ExpertExchange = booked;
             let permutation = case.permutation(rank);
-            let route = exchange.route(permutation.counts.clone()).unwrap();
+            let route = exchange.route(permutation.counts.clone()).unwrap()().unwrap();
             let came = exchange.dispatch(&route, &permutation.spread(&case.tokens(rank)).unwrap()).unwrap()().unwrap();
             let _ = exchange.combine(&route, &came).unwrap()().unwrap();
             booked.ledger.exchanged()
@@ -274,10 +274,11 @@ fn errors(spoiler: usize, spoil: impl Fn(&dyn SummingExchange, &Visits, &Tensor)
     let case = Case::drawn(3, (2, 2, 2, 2), 8);
     let found = case.run_any(true, Formats::COMPUTE, drop, |rank, booked| {
         let exchange = booked.summing().unwrap();
-        let arrived = exchange.route(&case.experts(rank), &case.weights(rank)).and_then(|visits| {
-            let came = exchange.dispatch(&visits, &case.tokens(rank))?()?;
-            Ok((visits, came))
-        });
+        let arrived =
+            exchange.route(&case.experts(rank), &case.weights(rank)).and_then(|coming| coming()).and_then(|visits| {
+                let came = exchange.dispatch(&visits, &case.tokens(rank))?()?;
+                Ok((visits, came))
+            });
         if rank == spoiler {
             let (visits, came) = arrived.unwrap();
             spoil(exchange, &visits, &came);

@@ -1,7 +1,7 @@
 //! What a rank writes down of a step for a simulated network: in which exchange of which pass it sent how much to whom.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ds_forecast::Exchange;
 use ds_plan::RankId;
@@ -38,8 +38,8 @@ pub(crate) type Entry = Option<usize>;
 pub(crate) struct Notebook {
     piece: Cell<Option<Piece>>,
     notes: RefCell<Notes>,
-    /// Told before the rows that it is about: counts, choices.
-    ahead: RefCell<BTreeMap<u32, u64>>,
+    /// Told before the rows that it is about: counts, choices. By pass, since two of them may take turns.
+    ahead: RefCell<HashMap<Piece, BTreeMap<u32, u64>>>,
 }
 
 impl Notebook {
@@ -50,7 +50,8 @@ impl Notebook {
 
     /// An exchange begins; what was told ahead belongs to it.
     pub(super) fn opens(&self, exchange: Exchange, rows: i64) -> Entry {
-        let (piece, sends) = (self.piece.get()?, self.ahead.take());
+        let piece = self.piece.get()?;
+        let sends = self.ahead.borrow_mut().remove(&piece).unwrap_or_default();
         let mut notes = self.notes.borrow_mut();
         notes.exchanges.push(Noted { piece, exchange, rows, sends });
         Some(notes.exchanges.len() - 1)
@@ -60,7 +61,11 @@ impl Notebook {
     pub(super) fn sent(&self, entry: Entry, to: RankId, bytes: u64) {
         let mut notes = self.notes.borrow_mut();
         let mut ahead = self.ahead.borrow_mut();
-        let sends = entry.map_or(&mut *ahead, |entry| &mut notes.exchanges[entry].sends);
+        let sends = match (entry, self.piece.get()) {
+            (Some(entry), _) => &mut notes.exchanges[entry].sends,
+            (None, Some(piece)) => ahead.entry(piece).or_default(),
+            (None, None) => return,
+        };
         *sends.entry(to.0).or_default() += bytes;
     }
 
@@ -69,9 +74,14 @@ impl Notebook {
         self.notes.borrow_mut().passed.push((piece, bytes));
     }
 
-    /// All of it.
+    /// All of it. What was told after the last exchange of a pass belongs to that.
     pub(super) fn take(&self) -> Notes {
-        self.notes.take()
+        let mut notes = self.notes.take();
+        for (piece, sends) in self.ahead.take() {
+            let Some(last) = notes.exchanges.iter_mut().rev().find(|noted| noted.piece == piece) else { continue };
+            sends.into_iter().for_each(|(to, bytes)| *last.sends.entry(to).or_default() += bytes);
+        }
+        notes
     }
 }
 
@@ -87,6 +97,10 @@ mod tests {
         let book = Notebook::default();
         book.enter(Some(piece(0)));
         book.sent(None, RankId(3), 8);
+        // The other pass has its turn before the rows leave.
+        book.enter(Some(piece(1)));
+        book.sent(None, RankId(1), 4);
+        book.enter(Some(piece(0)));
         let first = book.opens(Exchange::Dispatch, 5);
         book.sent(first, RankId(3), 100);
         book.enter(Some(piece(1)));
@@ -94,10 +108,14 @@ mod tests {
         book.sent(second, RankId(1), 50);
         book.sent(first, RankId(2), 10);
         book.passed(piece(1), 64);
+        book.sent(None, RankId(5), 7);
         let notes = book.take();
         assert_eq!(notes.exchanges[0].sends, BTreeMap::from([(2, 10), (3, 108)]));
         assert_eq!((notes.exchanges[1].piece, notes.exchanges[1].rows), (piece(1), 7));
-        assert_eq!((notes.exchanges[1].sends.clone(), notes.passed), (BTreeMap::from([(1, 50)]), vec![(piece(1), 64)]));
+        assert_eq!(
+            (notes.exchanges[1].sends.clone(), notes.passed),
+            (BTreeMap::from([(1, 54), (5, 7)]), vec![(piece(1), 64)])
+        );
         assert_eq!(book.take(), Notes::default());
     }
 

@@ -21,8 +21,11 @@ pub struct Route {
     pub arrived_from: Vec<Vec<i64>>,
 }
 
-/// A movement of rows that has started: calling it waits for the end.
-pub type Arrival<'a> = Box<dyn FnOnce() -> Result<Tensor, ModelError> + 'a>;
+/// Something that is on its way: calling it waits for it.
+pub type Coming<'a, T> = Box<dyn FnOnce() -> Result<T, ModelError> + 'a>;
+
+/// Rows that are on their way.
+pub type Arrival<'a> = Coming<'a, Tensor>;
 
 /// Moves rows between the ranks that share a layer's experts. Every rank makes the same calls in the same order.
 ///
@@ -32,7 +35,7 @@ pub trait ExpertExchange {
     ///
     /// # Errors
     /// When a peer fails.
-    fn route(&self, sent: Vec<i64>) -> Result<Route, ModelError>;
+    fn route<'a>(&'a self, sent: Vec<i64>) -> Result<Coming<'a, Route>, ModelError>;
 
     /// Starts rows (`[sum of sent, d]`) on their way to their experts; gives what arrived, `[sum of arrived, d]`.
     ///
@@ -67,7 +70,7 @@ pub trait SummingExchange {
     ///
     /// # Errors
     /// When a peer fails.
-    fn route(&self, experts: &Tensor, weights: &Tensor) -> Result<Visits, ModelError>;
+    fn route<'a>(&'a self, experts: &Tensor, weights: &Tensor) -> Result<Coming<'a, Visits>, ModelError>;
 
     /// Starts tokens, `[n, d]`, on their way; gives those that came here, `[v, d]`.
     ///
@@ -94,8 +97,8 @@ pub trait SummingExchange {
 pub struct OneRank;
 
 impl ExpertExchange for OneRank {
-    fn route(&self, sent: Vec<i64>) -> Result<Route, ModelError> {
-        Ok(Route { arrived: sent.clone(), arrived_from: vec![sent.clone()], sent })
+    fn route<'a>(&'a self, sent: Vec<i64>) -> Result<Coming<'a, Route>, ModelError> {
+        Ok(Box::new(move || Ok(Route { arrived: sent.clone(), arrived_from: vec![sent.clone()], sent })))
     }
 
     fn dispatch<'a>(&'a self, _: &Route, rows: &Tensor) -> Result<Arrival<'a>, ModelError> {

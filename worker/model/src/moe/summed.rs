@@ -30,7 +30,7 @@ impl Moe {
         choices: &Choices<'_>,
         exchange: &dyn SummingExchange,
     ) -> Result<(Value, Tensor), ModelError> {
-        let visits = Rc::new(exchange.route(choices.slots, &choices.weights.1)?);
+        let visits = Rc::new(arrived(exchange.route(choices.slots, &choices.weights.1)?).await?);
         let arrival = exchange.dispatch(&visits, &x.1)?;
         // While tokens are on their way.
         let base = self.shared(tape, store, h, x)?;
