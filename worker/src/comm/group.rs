@@ -25,6 +25,10 @@ pub struct Group {
     cards: Option<OnCards>,
 }
 
+/// Groups of two members of another are numbered beside those of the plan: this bit, then a number above so many bits.
+pub(super) const PAIRS: u32 = 1 << 30;
+pub(super) const PAIR_SHIFT: u32 = 16;
+
 /// Where its tensors lie on cards.
 #[derive(Clone)]
 struct OnCards {
@@ -73,12 +77,18 @@ impl Group {
 
     /// Why no operation of the group ends any more, if that is so, as one of them reports it.
     pub(super) fn failure(&self, op: Op, sequence: u64) -> Option<CommError> {
-        self.shared.failure(self.members.id, op, sequence)
+        self.shared.failure((self.members.id, self.told_as()), op, sequence)
     }
 
     /// What an operation on cards reports.
     pub(super) fn on_card(&self, op: Op, sequence: u64, reason: String) -> CommError {
-        CommError::OnCard { rank: self.shared.rank(), group: self.members.id, op, sequence, reason }
+        CommError::OnCard { rank: self.shared.rank(), group: self.told_as(), op, sequence, reason }
+    }
+
+    /// The group of the plan that people know: of a pair, that of both.
+    pub(super) fn told_as(&self) -> GroupId {
+        let id = self.members.id.0;
+        GroupId(if id & PAIRS == 0 { id } else { id & ((1 << PAIR_SHIFT) - 1) })
     }
 
     /// The cards, where a tensor lies on one.

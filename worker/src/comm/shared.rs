@@ -40,8 +40,8 @@ impl Shared {
         self.n_ranks
     }
 
-    /// As an operation of the group reports it.
-    pub(super) fn failure(&self, group: GroupId, op: Op, sequence: u64) -> Option<CommError> {
+    /// Why a group fails, as an operation reports it that names the group otherwise.
+    pub(super) fn failure(&self, group: (GroupId, GroupId), op: Op, sequence: u64) -> Option<CommError> {
         self.lock().failure(group, op, sequence)
     }
 

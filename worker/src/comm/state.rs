@@ -402,9 +402,9 @@ impl State {
         CommError::Timeout { group: operation.group, op: operation.op, sequence: operation.sequence, missing }
     }
 
-    pub(super) fn failure(&self, group: GroupId, op: Op, sequence: u64) -> Option<CommError> {
+    pub(super) fn failure(&self, (group, told_as): (GroupId, GroupId), op: Op, sequence: u64) -> Option<CommError> {
         let known = self.groups.get(&group)?;
-        Some(known.failed.as_ref()?.error(self.rank, group, op, sequence))
+        Some(known.failed.as_ref()?.error(self.rank, told_as, op, sequence))
     }
 
     pub(super) fn is_gone(&self, rank: RankId) -> bool {

@@ -11,17 +11,13 @@ use tch::{Kind, Tensor};
 use super::super::clock::now;
 use super::super::dtype::Dtype;
 use super::super::error::CommError;
-use super::super::group::Group;
+use super::super::group::{Group, PAIR_SHIFT, PAIRS};
 use super::super::pending::Pending;
 use super::super::phases::{dtype, reducible, row_shape, rows_of};
 use super::super::signature::{Detail, Op, ReduceOp};
 use super::card_group::{CardGroup, Flight};
 use super::watch::watch;
 use super::{Cards, Move};
-
-/// Groups of two are numbered beside those of the plan.
-const PAIRS: u32 = 1 << 30;
-const PAIR_SHIFT: u32 = 16;
 
 /// What an operation gives: memory that fills, then its shape.
 type Started = Result<Pending<Tensor>, CommError>;
@@ -46,7 +42,9 @@ impl Group {
             if from == to || ![from, to].contains(&self.index()) {
                 continue;
             }
-            let pair = self.part(GroupId(self.id().0 | PAIRS | number << PAIR_SHIFT), &[from, to])?;
+            let id = GroupId(self.id().0 | PAIRS | number << PAIR_SHIFT);
+            ensure_fits(self, number)?;
+            let pair = self.part(id, &[from, to])?;
             ways.insert((from, to), pair.joined(cards, longest)?);
         }
         Ok(self.with_cards(joined, ways))
@@ -170,6 +168,16 @@ impl CardGroup {
         let moves = [Move::Receive { tensor: output.shallow_clone(), from: 1 - self.group.index() }];
         Ok((self.start(signature, &moves, vec![output.shallow_clone()])?, output))
     }
+}
+
+/// Numbers of pairs stand beside those of groups, each in its own bits.
+fn ensure_fits(group: &Group, number: u32) -> Result<(), CommError> {
+    if group.id().0 >> PAIR_SHIFT == 0 && number << PAIR_SHIFT < PAIRS {
+        return Ok(());
+    }
+    let reason =
+        format!("pair {number} of group {} has no number: more than 65536 groups or 16383 pairs", group.id().0);
+    Err(group.on_card(Op::Barrier, 0, reason))
 }
 
 /// Contiguous memory of its own.

@@ -52,7 +52,7 @@ fn look(group: &CardGroup) -> Option<CommError> {
 fn diagnose(group: &CardGroup, flight: &Flight) -> CommError {
     let control = &group.control;
     let header = |signature| Header {
-        group: group.group.id(),
+        group: group.group.told_as(),
         source: control.ranks()[control.index()],
         sequence: flight.sequence,
         phase: 0,
@@ -62,7 +62,7 @@ fn diagnose(group: &CardGroup, flight: &Flight) -> CommError {
     let told = match control.all_gather_bytes(&own).wait(now() + ANSWER_MAX) {
         Ok(told) => told,
         Err(CommError::Timeout { missing, .. }) => {
-            let (group, op, sequence) = (group.group.id(), flight.op, flight.sequence);
+            let (group, op, sequence) = (group.group.told_as(), flight.op, flight.sequence);
             return CommError::Timeout { group, op, sequence, missing };
         }
         Err(error) => return error,
@@ -76,7 +76,7 @@ fn diagnose(group: &CardGroup, flight: &Flight) -> CommError {
     });
     match other {
         Some(other) => CommError::Mismatch(Box::new(Mismatch {
-            group: group.group.id(),
+            group: group.group.told_as(),
             sequence: flight.sequence,
             rank: control.ranks()[control.index()],
             signature: flight.signature,
