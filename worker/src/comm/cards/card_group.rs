@@ -132,7 +132,12 @@ impl CardGroup {
             .map_err(refused)
             .and_then(|()| self.until_ready((op, sequence), since + self.longest));
         let mark = started.and_then(|()| self.channel.mark().map_err(refused));
-        let mark = mark.inspect_err(|error| self.fail(error.clone()))?;
+        // Whoever aborted it knows better why.
+        let first = |error: CommError| {
+            self.fail(error.clone());
+            self.failed_for(op, sequence).unwrap_or(error)
+        };
+        let mark = mark.map_err(first)?;
         let flight = Arc::new(Flight { op, sequence, signature, since, mark, _tensors: Mutex::new(tensors) });
         self.lock().flights.push_back(Arc::clone(&flight));
         Ok(flight)
