@@ -1,10 +1,10 @@
 //! What the steps of a run came to on a simulated network.
 
-use ds_proto::{LinkLoad, PlaneLoad, SimulatedStep};
-use serde::Serialize;
+use ds_proto::{PlaneLoad, SimulatedStep};
+use serde::{Deserialize, Serialize};
 
 /// Means over the steps of a run on the virtual clock of its fabric.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SimulatedRun {
     /// That were played.
     pub steps: u64,
@@ -34,7 +34,6 @@ impl SimulatedRun {
                 busiest_link: share(&|step| of(step, |plane| plane.busiest_link)),
             }
         };
-        let links: Vec<LinkLoad> = last.links.clone();
         let step = SimulatedStep {
             seconds,
             compute_share: share(&|step| step.compute_share),
@@ -43,7 +42,7 @@ impl SimulatedRun {
             bubble_share: share(&|step| step.bubble_share),
             bytes_within_nodes: mean(&|step| step.bytes_within_nodes),
             planes: last.planes.iter().enumerate().map(plane).collect(),
-            links,
+            links: last.links.clone(),
         };
         Some(Self { steps: steps.len() as u64, step })
     }

@@ -5,15 +5,13 @@ use std::fs;
 
 use ds_arch::{LayerId, Place};
 use ds_forecast::Exchange;
-use ds_forecast::hardware::{Hardware, hardware, named_by};
+use ds_forecast::hardware::{hardware, named_by, usual};
 use ds_forecast::recorded::{Measured, Player, Replayed};
-use ds_forecast::simulate::{PlannedStep, Skew};
 use ds_plan::schedule::{Pass, Piece};
 use ds_plan::spec::NetworkKind;
 use ds_plan::{JobPlan, RankId};
 use ds_proto::{LinkLoad, PlaneLoad, SimulatedStep};
 use ds_topology::fabric::Fabric;
-use ds_topology::routing::Policy;
 
 use super::Trainer;
 use crate::error::RankError;
@@ -80,21 +78,15 @@ fn player(plan: &JobPlan) -> Result<Player, RankError> {
         |reason: String| RankError::Simulated { what: "cluster.fabric", given: path.display().to_string(), reason };
     let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
     let fabric = Fabric::parse(&text).map_err(|error| refused(error.to_string()))?;
-    let hardware = machine(plan, &fabric)?;
-    let step = PlannedStep::new(plan, &hardware, &Skew::Uniform, fabric.n_gpus());
-    let step = step.map_err(|error| refused(error.to_string()))?;
-    Ok(Player::new(step, (plan, &hardware), (fabric, Policy::default())))
-}
-
-/// The machine whose times are played.
-fn machine(plan: &JobPlan, fabric: &Fabric) -> Result<Hardware, RankError> {
-    let name = named_by(plan.spec(), Some(fabric)).unwrap_or("CPU");
+    // Nobody names a machine: then it is one like this.
+    let name = named_by(plan.spec(), Some(&fabric)).unwrap_or(usual(cluster.device));
     let unknown = || RankError::Simulated {
         what: "cluster.hardware",
         given: name.to_owned(),
         reason: "there is no preset of that name".to_owned(),
     };
-    hardware(name).ok_or_else(unknown)
+    let hardware = hardware(name).ok_or_else(unknown)?;
+    Player::of(plan, &hardware, fabric).map_err(|error| refused(error.to_string()))
 }
 
 impl Trainer {
@@ -109,8 +101,7 @@ impl Trainer {
         let unplayed = |reason: String| RankError::Unplayed { step: self.n_updates, reason };
         let ranks: Result<Vec<Notes>, _> = gathered.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
         let measured = network.measured(&ranks.map_err(|error| unplayed(error.to_string()))?);
-        let record = player.record(Some(&measured)).map_err(|error| unplayed(error.to_string()))?;
-        let run = player.play(&record).map_err(|error| unplayed(error.to_string()))?;
+        let run = player.play_measured(Some(&measured)).map_err(|error| unplayed(error.to_string()))?;
         Ok(Some(simulated(player.report(&run))))
     }
 }

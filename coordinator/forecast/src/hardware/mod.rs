@@ -3,7 +3,7 @@
 mod presets;
 mod recipe;
 
-use ds_plan::spec::JobSpec;
+use ds_plan::spec::{DeviceKind, JobSpec};
 use ds_topology::fabric::Fabric;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,15 @@ pub use recipe::{RECIPES, Recipe, slot};
 /// The name of the machine that a job says it is for, or, if it says nothing, its fabric.
 pub fn named_by<'a>(spec: &'a JobSpec, fabric: Option<&'a Fabric>) -> Option<&'a str> {
     spec.cluster.hardware.as_deref().or(fabric.and_then(Fabric::gpu))
+}
+
+/// The preset that stands for a kind of device where nobody names one.
+pub fn usual(device: DeviceKind) -> &'static str {
+    match device {
+        DeviceKind::Cpu => "CPU",
+        // What DeepSeek-V3 was trained on.
+        DeviceKind::Cuda => "H800",
+    }
 }
 
 /// One kind of GPU in the nodes that it comes in. Rates are of one GPU, bandwidths of one direction.

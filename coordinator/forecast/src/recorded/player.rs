@@ -9,7 +9,7 @@ use super::price::Prices;
 use super::record::StepRecord;
 use super::report::{Replayed, report};
 use crate::hardware::Hardware;
-use crate::simulate::{Epoch, PlannedStep, Run, SimulateError, Stage, replay};
+use crate::simulate::{Epoch, PlannedError, PlannedStep, Run, SimulateError, Skew, Stage, replay};
 
 /// A job on the seats of a fabric.
 pub struct Player {
@@ -28,6 +28,28 @@ impl Player {
         (fabric, routing): (Fabric, Policy),
     ) -> Self {
         Self { step, prices: Prices::new(plan, hardware), exchange_seconds: hardware.exchange_seconds, fabric, routing }
+    }
+
+    /// A step as it is expected where all experts are alike and switches route by destination.
+    ///
+    /// # Errors
+    /// When the model's gate makes no sense.
+    pub fn of(plan: &JobPlan, hardware: &Hardware, fabric: Fabric) -> Result<Self, PlannedError> {
+        let step = PlannedStep::new(plan, hardware, &Skew::Uniform, fabric.n_gpus())?;
+        Ok(Self::new(step, (plan, hardware), (fabric, Policy::default())))
+    }
+
+    /// Where it is played.
+    pub fn fabric(&self) -> &Fabric {
+        &self.fabric
+    }
+
+    /// Plays a step whose exchanges were measured; as it is expected, if they were not.
+    ///
+    /// # Errors
+    /// When the fabric is too small, no route is left, an exchange of the plan was not measured, or the step can never end.
+    pub fn play_measured(&self, measured: Option<&Measured>) -> Result<Run, SimulateError> {
+        self.play(&self.record(measured)?)
     }
 
     /// What ranks write down of a step whose exchanges were measured; of one as it is expected, if they were not.

@@ -171,33 +171,47 @@ fn covered(stretches: &[(f64, f64)]) -> f64 {
 impl Replayed {
     /// For people.
     pub fn text(&self) -> String {
-        let share = |share: f64| Unit::Share.text(share);
-        let s = &self.shares;
         let mut text = format!(
-            "recorded step of {} ranks: {}\n  computes {}, communication that nothing hides {}, waits for the rest of a group {}, \
-             else idle {}\n  within nodes {}\n",
+            "recorded step of {} ranks: {}\n  {}\n  within nodes {}\n",
             self.ranks,
             Unit::Seconds.text(self.step_seconds),
-            share(s.compute),
-            share(s.exposed_communication),
-            share(s.imbalance),
-            share(s.bubble),
+            self.shares.text(),
             ds_plan::bytes(self.bytes_within_nodes as u64),
         );
-        for plane in &self.planes {
-            let (bytes, used, busiest) =
-                (ds_plan::bytes(plane.bytes as u64), share(plane.utilization), share(plane.busiest_link));
-            text += &format!(
-                "  plane {}  {bytes}, {used} of the rate of the NICs that send, busiest link {busiest}\n",
-                plane.plane
-            );
-        }
-        for link in &self.links {
-            let (bytes, used) = (ds_plan::bytes(link.bytes as u64), share(link.utilization));
-            let others = if link.count > 1 { format!(" and {} more like it", link.count - 1) } else { String::new() };
-            text += &format!("  link {}{others}  {bytes}, {used}\n", link.name);
-        }
+        let planes = self.planes.iter().map(PlaneLoad::text);
+        planes.chain(self.links.iter().map(BusyLink::text)).for_each(|line| text += &format!("  {line}\n"));
         text
+    }
+}
+
+impl Shares {
+    /// One line.
+    pub fn text(&self) -> String {
+        let [compute, exposed, imbalance, bubble] =
+            [self.compute, self.exposed_communication, self.imbalance, self.bubble]
+                .map(|share| Unit::Share.text(share));
+        format!(
+            "computes {compute}, communication that nothing hides {exposed}, waits for the rest of a group {imbalance}, else \
+             idle {bubble}"
+        )
+    }
+}
+
+impl PlaneLoad {
+    /// One line.
+    pub fn text(&self) -> String {
+        let [used, busiest] = [self.utilization, self.busiest_link].map(|share| Unit::Share.text(share));
+        let bytes = ds_plan::bytes(self.bytes as u64);
+        format!("plane {}  {bytes}, {used} of the rate of the NICs that send, busiest link {busiest}", self.plane)
+    }
+}
+
+impl BusyLink {
+    /// One line.
+    pub fn text(&self) -> String {
+        let others = if self.count > 1 { format!(" and {} more like it", self.count - 1) } else { String::new() };
+        let (bytes, used) = (ds_plan::bytes(self.bytes as u64), Unit::Share.text(self.utilization));
+        format!("link {}{others}  {bytes}, {used}", self.name)
     }
 }
 

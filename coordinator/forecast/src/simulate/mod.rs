@@ -61,7 +61,7 @@ pub use error::SimulateError;
 pub use event::{Epoch, Straggler};
 pub use job::{Closing, Moe, Options, StepJob};
 pub use planned::{PlannedError, PlannedStep, Skew, closing};
-pub use recorded::{Stage, replay};
+pub(crate) use recorded::{Stage, replay};
 pub use run::{LinkLoad, Run, Span, Stream};
 pub use summary::{BusyLink, Phase, Summary};
 pub use what_if::{Change, WhatIf, WhatIfError, states};

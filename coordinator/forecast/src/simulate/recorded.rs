@@ -21,13 +21,13 @@ use super::strands::Strands;
 use crate::recorded::{self, Event, Meeting, StepRecord};
 
 /// Where and how fast a recorded step is played.
-pub struct Stage<'a> {
+pub(crate) struct Stage<'a> {
     /// Where each rank computes.
-    pub seats: &'a [EndpointId],
+    pub(crate) seats: &'a [EndpointId],
     /// Seconds of a computation of a rank.
-    pub seconds: &'a dyn Fn(u32, &Event) -> f64,
+    pub(crate) seconds: &'a dyn Fn(u32, &Event) -> f64,
     /// Seconds of an exchange before its first byte: ranks tell each other the counts.
-    pub overhead_seconds: f64,
+    pub(crate) overhead_seconds: f64,
 }
 
 /// Plays a recorded step: all of its messages contend for the fabric's links, on a virtual clock. Equal records give equal
@@ -35,7 +35,7 @@ pub struct Stage<'a> {
 ///
 /// # Errors
 /// When the record does not fit together, the fabric is too small, no route is left, or the step can never end.
-pub fn replay(record: &StepRecord, stage: &Stage<'_>, epochs: &mut [Epoch<'_>]) -> Result<Run, SimulateError> {
+pub(crate) fn replay(record: &StepRecord, stage: &Stage<'_>, epochs: &mut [Epoch<'_>]) -> Result<Run, SimulateError> {
     recorded::check(record)?;
     let n_ranks = record.ranks.len();
     // Every rank is a coordinate of its own; what it does is in its program.

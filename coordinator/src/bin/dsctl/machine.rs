@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ds_forecast::hardware::{Hardware, PRESETS, hardware, named_by};
+use ds_forecast::hardware::{Hardware, PRESETS, hardware, named_by, usual};
 use ds_plan::spec::{DeviceKind, JobSpec};
 use ds_topology::fabric::Fabric;
 
@@ -25,13 +25,13 @@ pub(crate) fn hardware_named<'a>(
     asked.or(named_by(spec, fabric))
 }
 
-/// The preset that stands for a kind of device where nobody names one.
-pub(crate) fn usual(device: DeviceKind) -> &'static str {
-    match device {
-        DeviceKind::Cpu => "CPU",
-        // What DeepSeek-V3 was trained on.
-        DeviceKind::Cuda => "H800",
-    }
+/// The machine that a job is played on: the one asked for, or that of the job, or that of the fabric, or, for ranks on
+/// cores, a CPU.
+pub(crate) fn played_on(asked: Option<&str>, spec: &JobSpec, fabric: &Fabric) -> Result<Hardware, Failure> {
+    let device = spec.cluster.device;
+    let on_cores = (device == DeviceKind::Cpu).then(|| usual(device));
+    let name = hardware_named(asked, spec, Some(fabric)).or(on_cores);
+    preset(name.ok_or_else(|| Failure::NoHardware { known: PRESETS.join(", ").to_lowercase() })?)
 }
 
 /// The hardware of that name.

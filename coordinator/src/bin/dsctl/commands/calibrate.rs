@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
 use ds_forecast::estimate::{Measured, calibrated};
-use ds_forecast::hardware::{Hardware, hardware, sources};
+use ds_forecast::hardware::{Hardware, hardware, sources, usual};
 use ds_forecast::rows::fit;
 use ds_plan::JobPlan;
 use ds_plan::spec::read;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::files::{read_text, write_text};
 use crate::home::HomeArgs;
-use crate::machine::{hardware_named, preset, usual};
+use crate::machine::{hardware_named, preset};
 use crate::output::{self, Exit, Format, FormatArgs, data, talk};
 use crate::show::table::table;
 

@@ -1,10 +1,11 @@
 //! What a run came to, for people. Facts are those of `summary.json`; the curves are of what was watched.
 
+use ds_coordinator::runs::SimulatedRun;
 use ds_proto::{ExchangeBytes, PlaneBytes};
 use serde::Deserialize;
 
 use super::history::History;
-use super::simulated::{self, SimulatedRun};
+use super::simulated;
 use crate::output::Paint;
 use crate::show::bars::bars;
 use crate::show::numbers::{bytes, count, seconds};

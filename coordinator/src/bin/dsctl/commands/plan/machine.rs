@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use ds_forecast::hardware::{Hardware, hardware};
+use ds_forecast::hardware::{Hardware, hardware, usual};
 use ds_plan::spec::JobSpec;
 use ds_topology::fabric::Fabric;
 
 use crate::failure::Failure;
-use crate::machine::{calibrated, fabric_of, hardware_named, preset, usual};
+use crate::machine::{calibrated, fabric_of, hardware_named, preset};
 
 /// `--fabric`, `--hardware`, `--calibration`, `--price`.
 #[derive(clap::Args)]

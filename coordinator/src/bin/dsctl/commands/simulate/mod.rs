@@ -2,7 +2,6 @@
 
 mod ask;
 mod chakra;
-mod fabric;
 mod recorded;
 mod tell;
 mod trace;
@@ -22,7 +21,7 @@ use crate::clock::now;
 use crate::commands::fabric::read_fabric;
 use crate::failure::Failure;
 use crate::files::write_text;
-use crate::machine::{calibrated, fabric_of};
+use crate::machine::{calibrated, fabric_of, played_on};
 use crate::output::{Exit, FormatArgs};
 use crate::spec::SpecArgs;
 use ask::{Asked, SkewAsked};
@@ -103,13 +102,13 @@ impl Args {
         let fabric = fabric_of(self.fabric.as_deref(), plan.spec())?.ok_or(Failure::FabricUnnamed)?;
         let hardware = match &self.calibration {
             Some(path) => calibrated(path)?,
-            None => fabric::hardware(self.hardware.as_deref(), &plan, &fabric)?,
+            None => played_on(self.hardware.as_deref(), plan.spec(), &fabric)?,
         };
         let skew = self.skew.read()?;
         let step = PlannedStep::new(&plan, &hardware, &skew, fabric.n_gpus()).map_err(|error| refused(&error))?;
         if let Some(path) = &self.recorded {
-            let player = Player::new(step, (&plan, &hardware), (fabric.clone(), self.routing));
-            recorded::run(path, &player, &fabric, self.trace.as_deref(), self.format.format)?;
+            let player = Player::new(step, (&plan, &hardware), (fabric, self.routing));
+            recorded::run(path, &player, self.trace.as_deref(), self.format.format)?;
             return Ok(Exit::Done);
         }
         let terms = self.without.iter().fold(Terms::ALL, |terms, &term| terms.without(term));

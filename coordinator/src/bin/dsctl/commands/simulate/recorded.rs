@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use ds_forecast::recorded::{Player, StepRecord};
-use ds_topology::fabric::Fabric;
 use serde_json::json;
 
 use super::trace;
@@ -18,19 +17,13 @@ pub(super) fn write(path: &Path, player: &Player) -> Result<(), Failure> {
     write_text(path, &json!(record).to_string())
 }
 
-pub(super) fn run(
-    path: &Path,
-    player: &Player,
-    fabric: &Fabric,
-    trace: Option<&Path>,
-    format: Format,
-) -> Result<(), Failure> {
+pub(super) fn run(path: &Path, player: &Player, trace: Option<&Path>, format: Format) -> Result<(), Failure> {
     let unread = |reason: String| Failure::Loads { path: path.to_owned(), reason };
     let record: StepRecord = serde_json::from_str(&read_text(path)?).map_err(|error| unread(error.to_string()))?;
     let run = player.play(&record).map_err(|error| refused(&error))?;
     let replayed = player.report(&run);
     if let Some(path) = trace {
-        trace::write(path, &run, fabric)?;
+        trace::write(path, &run, player.fabric())?;
     }
     match format {
         Format::Json => print(&json!(replayed)),
