@@ -7,7 +7,6 @@ use ds_plan::{GroupId, RankId};
 use super::error::Reason;
 use super::group::Group;
 use super::shared::Shared;
-use super::transport::PlaneTraffic;
 
 /// One rank's end of all its connections. Dropping it without [`Endpoint::close`] tells all peers that the rank failed.
 #[must_use = "dropping an endpoint fails every group of its rank"]
@@ -36,11 +35,6 @@ impl Endpoint {
     /// When `ranks` lacks this rank, names one twice or one that does not exist, or the id stands for other ranks.
     pub fn group(&self, id: GroupId, ranks: &[RankId]) -> Group {
         Group::new(&self.shared, id, ranks)
-    }
-
-    /// What this rank's NIC has carried, where every rank has one of its own.
-    pub fn plane(&self) -> Option<PlaneTraffic> {
-        self.shared.plane()
     }
 
     /// Leaves in order: peers get all that operations under way owe them, and then a goodbye. Waits a bounded time for

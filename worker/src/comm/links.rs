@@ -5,10 +5,11 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ds_plan::RankId;
 
+use super::clock::now;
 use super::handshake::nonce;
 use super::memory::is_same_machine;
 use super::outbox::Outbox;
@@ -57,7 +58,21 @@ pub(super) fn start(
     Ok(())
 }
 
-/// A set of peers that threads wait for.
+/// Gives up what was not handed over yet, but for notices, and ends every connection.
+pub(super) fn cut(outboxes: &Outboxes) {
+    let until = now() + FAREWELL / 2;
+    outboxes.values().for_each(|outbox| outbox.keep_notices());
+    outboxes.values().for_each(|outbox| outbox.wait_empty(until));
+    outboxes.values().for_each(|outbox| outbox.shut());
+}
+
+/// Says goodbye on every connection after all that was sent, and hands it over.
+pub(super) fn finish(outboxes: &Outboxes, until: Instant) {
+    outboxes.values().for_each(|outbox| outbox.finish());
+    outboxes.values().for_each(|outbox| outbox.wait_empty(until));
+}
+
+/// What threads change, and wait for.
 #[derive(Default)]
 pub(super) struct Awaited<T> {
     state: Mutex<T>,

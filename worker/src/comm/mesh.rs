@@ -9,7 +9,7 @@ use ds_plan::RankId;
 use super::clock::now;
 use super::endpoint::Endpoint;
 use super::error::Reason;
-use super::links::{Awaited, FAREWELL, Links, Outboxes, outboxes, start};
+use super::links::{Awaited, FAREWELL, Links, Outboxes, cut, finish, outboxes, start};
 use super::outbox::Item;
 use super::reader::{Network, OnWay, SILENCE_MAX};
 use super::shared::Shared;
@@ -45,18 +45,13 @@ impl Transport for Arc<Mesh> {
     }
 
     fn close(&self) {
-        let until = now() + FAREWELL;
-        self.outboxes.values().for_each(|outbox| outbox.finish());
-        self.outboxes.values().for_each(|outbox| outbox.wait_empty(until));
+        finish(&self.outboxes, now() + FAREWELL);
         // A socket that is closed with unread bytes takes the goodbye back, so peers may finish first.
         self.n_readers.wait_while(FAREWELL, |n| *n > 0);
     }
 
     fn cut(&self) {
-        let until = now() + FAREWELL / 2;
-        self.outboxes.values().for_each(|outbox| outbox.keep_notices());
-        self.outboxes.values().for_each(|outbox| outbox.wait_empty(until));
-        self.outboxes.values().for_each(|outbox| outbox.shut());
+        cut(&self.outboxes);
     }
 }
 

@@ -6,8 +6,9 @@
 //! - `state`: what every operation awaits, as a machine that reads no clock and sends nothing. Messages and failures
 //!   in, effects out.
 //! - `transport`: how a message reaches another rank. [`threads`] hands it over inside one process; [`Listener`] makes
-//!   a mesh of TCP connections, or links within nodes and along planes, by which ranks pass on what is for others; with the feature `mpi`, `Mpi` sends it over MPI. All carry the same messages, so all give
-//!   the same bits.
+//!   a mesh of TCP connections, or links within nodes and along planes, by which ranks pass on what is for others; with
+//!   the feature `mpi`, `Mpi` sends it over MPI. All carry the same messages, so all give the same bits. Tensors on cards
+//!   go by NCCL beside that ([`Group::on_cards`]).
 //!
 //! # Contract
 //! - Starting an operation copies its input and never waits for a peer. What a socket does not take at once lies in a

@@ -18,6 +18,7 @@ use super::clock::{now, pause};
 use super::endpoint::Endpoint;
 use super::error::{CommError, ConnectError, Reason};
 use super::payload::Payload;
+use super::reader::room;
 use super::shared::Shared;
 use super::transport::{Behind, Message, Transport, WAITING_MAX_BYTES};
 use super::wire::{Frame, HEADER_BYTES, Header, Notice};
@@ -341,12 +342,7 @@ impl Receiver {
     }
 
     fn payload(&self, world: &SimpleCommunicator, peer: RankId, header: &Header) -> Result<Payload, Reason> {
-        let (dtype, n_bytes) = (header.signature.dtype, header.signature.n_bytes);
-        if header.source != peer || n_bytes > WAITING_MAX_BYTES || !n_bytes.is_multiple_of(dtype.n_bytes() as u64) {
-            return Err(Reason::Garbled);
-        }
-        let lost = |error: tch::TchError| Reason::Lost(error.to_string());
-        let mut payload = Payload::unwritten(dtype, n_bytes as usize).map_err(lost)?;
+        let mut payload = room(peer, header)?;
         self.read(world, peer, payload.bytes_mut());
         Ok(payload)
     }

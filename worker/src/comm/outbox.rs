@@ -35,10 +35,7 @@ impl Item {
     }
 
     pub(super) fn notice(notice: &Notice) -> Self {
-        let words = notice.encode();
-        let mut head = Frame::Notice { n_bytes: words.len() as u64 }.encode().to_vec();
-        head.extend(words);
-        Self { head, payload: None, sent: 0, is_notice: true }
+        Self { head: notice.framed(), payload: None, sent: 0, is_notice: true }
     }
 
     /// Only says where the payload lies.

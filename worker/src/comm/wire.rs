@@ -260,6 +260,14 @@ impl Notice {
         bytes
     }
 
+    /// Its frame and its words, as they travel.
+    pub(super) fn framed(&self) -> Vec<u8> {
+        let words = self.encode();
+        let mut bytes = Frame::Notice { n_bytes: words.len() as u64 }.encode().to_vec();
+        bytes.extend(words);
+        bytes
+    }
+
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (scope, rest) = bytes.split_at_checked(4)?;
         let group = Some(u32_at(scope, 0)).filter(|&group| group != WHOLE_ENDPOINT).map(GroupId);

@@ -112,7 +112,7 @@ fn work(endpoints: Vec<Endpoint>, at: &(dyn Fn(usize, usize) + Sync)) -> Vec<(us
             results.push(sum.wait(soon()).unwrap().sum(Kind::Double));
             results.push(moved.wait(soon()).unwrap());
         }
-        let is_lost = endpoint.plane().unwrap().is_lost;
+        let is_lost = group.plane().unwrap().is_lost;
         endpoint.close();
         (results, is_lost)
     })
@@ -154,7 +154,7 @@ fn a_rank_uses_its_own_nic_only_and_neighbours_pass_on() {
     // Rank 0, on plane 0, to rank 3, on plane 1: by rank 1.
     let sent = on_all(endpoints(4, false, |addresses| addresses), |rank, endpoint| {
         let group = world(&endpoint);
-        let before = endpoint.plane().unwrap();
+        let before = group.plane().unwrap();
         group.barrier().wait(soon()).unwrap();
         let (from, to) = (0, 3);
         let tensor = Tensor::zeros([1 << 20], (Kind::Float, tch::Device::Cpu));
@@ -165,7 +165,7 @@ fn a_rank_uses_its_own_nic_only_and_neighbours_pass_on() {
             assert_eq!(came, tensor);
         }
         group.barrier().wait(soon()).unwrap();
-        let traffic = endpoint.plane().unwrap();
+        let traffic = group.plane().unwrap();
         endpoint.close();
         (traffic.plane, traffic.bytes - before.bytes)
     });
@@ -187,7 +187,7 @@ fn striped_messages_are_carried_by_both_planes() {
             assert_eq!(came, tensor);
         }
         group.barrier().wait(soon()).unwrap();
-        let bytes = endpoint.plane().unwrap().bytes;
+        let bytes = group.plane().unwrap().bytes;
         endpoint.close();
         bytes
     });

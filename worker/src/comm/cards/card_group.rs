@@ -155,8 +155,8 @@ impl CardGroup {
     /// Why it failed, if it did, as that operation reports it.
     fn failed_for(&self, op: Op, sequence: u64) -> Option<CommError> {
         let error = self.failure()?;
-        let of_peer = || self.group.failure(op, sequence);
-        if matches!(error, CommError::PeerFailed { .. }) { of_peer().or(Some(error)) } else { Some(error) }
+        let of_peer = matches!(error, CommError::PeerFailed { .. }).then(|| self.group.failure(op, sequence));
+        of_peer.flatten().or(Some(error))
     }
 
     /// Drops what has ended; the oldest that has not.

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use tch::{Kind, Tensor};
 
 use super::super::error::CommError;
+use super::super::signature::Op;
 use super::card_group::{CardGroup, Flight};
 
 /// A receive that was asked for.
@@ -40,8 +41,6 @@ impl CardGroup {
             receives.started.insert(first, started);
         }
         let come = receives.started.remove(&asked);
-        come.ok_or_else(|| {
-            self.group.on_card(super::super::signature::Op::Send, asked.0, "it failed before".to_owned())
-        })
+        come.ok_or_else(|| self.group.on_card(Op::Send, asked.0, "it failed before".to_owned()))
     }
 }

@@ -51,19 +51,13 @@ fn look(group: &CardGroup) -> Option<CommError> {
 /// Who holds up an operation that takes too long: all who are in it say so and what they mean.
 fn diagnose(group: &CardGroup, flight: &Flight) -> CommError {
     let control = &group.control;
-    let header = |signature| Header {
-        group: group.group.told_as(),
-        source: control.ranks()[control.index()],
-        sequence: flight.sequence,
-        phase: 0,
-        signature,
-    };
-    let own = Frame::Data(header(flight.signature)).encode();
-    let told = match control.all_gather_bytes(&own).wait(now() + ANSWER_MAX) {
+    let (id, own_rank) = (group.group.told_as(), control.ranks()[control.index()]);
+    let &Flight { op, sequence, signature, .. } = flight;
+    let header = Header { group: id, source: own_rank, sequence, phase: 0, signature };
+    let told = match control.all_gather_bytes(&Frame::Data(header).encode()).wait(now() + ANSWER_MAX) {
         Ok(told) => told,
         Err(CommError::Timeout { missing, .. }) => {
-            let (group, op, sequence) = (group.group.told_as(), flight.op, flight.sequence);
-            return CommError::Timeout { group, op, sequence, missing };
+            return CommError::Timeout { group: id, op, sequence, missing };
         }
         Err(error) => return error,
     };
@@ -71,22 +65,21 @@ fn diagnose(group: &CardGroup, flight: &Flight) -> CommError {
         Frame::Data(header) => Some(header),
         _ => None,
     };
-    let other = told.iter().filter_map(read).find(|other| {
-        other.sequence != flight.sequence || other.signature.op != flight.op || other.signature != flight.signature
-    });
+    let is_alike = |other: &Header| other.sequence == sequence && other.signature == signature;
+    let other = told.iter().filter_map(read).find(|other| !is_alike(other));
     match other {
         Some(other) => CommError::Mismatch(Box::new(Mismatch {
-            group: group.group.told_as(),
-            sequence: flight.sequence,
-            rank: control.ranks()[control.index()],
-            signature: flight.signature,
+            group: id,
+            sequence,
+            rank: own_rank,
+            signature,
             other: other.source,
             other_signature: other.signature,
         })),
         None => {
             let reason =
                 format!("all members are in it, and it has not ended within {} s", group.longest.as_secs_f64());
-            group.group.on_card(flight.op, flight.sequence, reason)
+            group.group.on_card(op, sequence, reason)
         }
     }
 }

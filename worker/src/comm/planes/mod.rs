@@ -19,8 +19,8 @@ use ds_plan::RankId;
 use super::clock::now;
 use super::endpoint::Endpoint;
 use super::error::Reason;
-use super::links::{Awaited, FAREWELL, Links, Outboxes, outboxes, start};
-use super::outbox::Item;
+use super::links::{Awaited, FAREWELL, Links, Outboxes, cut, finish, outboxes, start};
+use super::outbox::{Item, Outbox};
 use super::payload::Payload;
 use super::reader::{Network, OnWay, SILENCE_MAX};
 use super::shared::Shared;
@@ -80,6 +80,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Planes {
+    /// The link to another rank of the node.
+    fn neighbour(&self, to: RankId) -> Option<&Arc<Outbox>> {
+        self.outboxes.get(&to).filter(|_| self.seats.is_local(to))
+    }
+
     /// Words and a payload to a rank of another node, in order with what goes the same lane.
     fn post(&self, to: RankId, is_notice: bool, words: Vec<u8>, payload: Option<Payload>) -> Result<(), Behind> {
         let Some(stream) = self.streams.get(&to) else { return Ok(()) };
@@ -228,22 +233,17 @@ fn left(until: Instant) -> Duration {
 
 impl Transport for Arc<Planes> {
     fn send(&self, to: RankId, message: Message) -> Result<(), Behind> {
-        match self.outboxes.get(&to).filter(|_| self.seats.is_local(to)) {
+        match self.neighbour(to) {
             Some(outbox) => outbox.message(message),
             None => self.post(to, false, Frame::Data(message.header).encode().to_vec(), Some(message.payload)),
         }
     }
 
     fn notify(&self, to: RankId, notice: &Notice) {
-        match self.outboxes.get(&to).filter(|_| self.seats.is_local(to)) {
+        match self.neighbour(to) {
             Some(outbox) => outbox.put_first(Item::notice(notice)),
-            None => {
-                let words = notice.encode();
-                let mut head = Frame::Notice { n_bytes: words.len() as u64 }.encode().to_vec();
-                head.extend(words);
-                // Nobody is told that more than the limit waits: the group fails anyway.
-                let _ = self.post(to, true, head, None);
-            }
+            // Nobody is told that more than the limit waits: the group fails anyway.
+            None => drop(self.post(to, true, notice.framed(), None)),
         }
     }
 
@@ -265,17 +265,13 @@ impl Transport for Arc<Planes> {
         self.wait_done(|rank| self.seats.is_local(rank), until);
         self.wait_done(|rank| !self.seats.is_local(rank), until);
         self.leaving.change(|leaving| leaving.is_over = true);
-        self.outboxes.values().for_each(|outbox| outbox.finish());
-        self.outboxes.values().for_each(|outbox| outbox.wait_empty(until));
+        finish(&self.outboxes, until);
         self.leaving.wait_while(left(until), |leaving| leaving.ended.len() < self.outboxes.len());
     }
 
     fn cut(&self) {
-        let until = now() + FAREWELL / 2;
         self.leaving.change(|leaving| leaving.is_over = true);
-        self.outboxes.values().for_each(|outbox| outbox.keep_notices());
-        self.outboxes.values().for_each(|outbox| outbox.wait_empty(until));
-        self.outboxes.values().for_each(|outbox| outbox.shut());
+        cut(&self.outboxes);
     }
 
     fn plane(&self) -> Option<PlaneTraffic> {

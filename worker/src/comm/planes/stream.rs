@@ -61,7 +61,9 @@ impl Outgoing {
 
     /// Those that the receiver may not have, from that number on.
     pub(super) fn kept_from(&mut self, number: u64) -> impl Iterator<Item = &mut Parcel> {
-        self.kept.iter_mut().filter(move |parcel| parcel.number >= number)
+        // Their numbers have no gaps.
+        let first = self.next - self.kept.len() as u64;
+        self.kept.iter_mut().skip(number.saturating_sub(first) as usize)
     }
 
     pub(super) fn n_bytes(&self) -> u64 {
