@@ -67,7 +67,7 @@ pub struct Trainer {
 
 /// What one update was like.
 pub struct StepDone {
-    /// Of the whole job; the same on every rank but for the clock.
+    /// Of the whole job; the same on every rank but for the clock, and for what a fabric or planes carried, which rank 0 knows.
     pub metrics: StepMetrics,
     /// Some rank was told to stop: all of them stop here.
     pub stop: bool,

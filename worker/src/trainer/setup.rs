@@ -10,10 +10,12 @@ use ds_model::{Precision, Products, SequenceShare, StageModel, StagePart};
 use ds_plan::schedule::transfers;
 use ds_plan::spec::{BalancePolicy, ComputeType, PrecisionSpec, Recompute, ScaleType, TokenizerSpec};
 use ds_plan::{GroupKind, JobPlan, RankPlan, Stage};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tch::{Device, Kind};
 
 use super::checkpoints::{self, Checkpoints};
-use crate::comm::{Endpoint, Group, Nccl};
+use crate::comm::{CommError, Endpoint, Group, Nccl};
 use crate::error::RankError;
 use crate::exchange::{CommExchange, Formats, Nodes};
 use crate::step::{Cut, Ema, Optimizer, now};
@@ -95,6 +97,20 @@ impl Groups {
             (*peers, *node) = (moved(peers, &none)?, moved(node, &none)?);
         }
         Ok(self)
+    }
+
+    /// What every rank has to say, in order, at rank 0; nothing at others. Every rank calls it.
+    ///
+    /// # Errors
+    /// When a peer fails; within, when one does not say what it should.
+    pub(super) fn at_first<T: Serialize + DeserializeOwned>(
+        &self,
+        own: &T,
+    ) -> Result<Option<serde_json::Result<Vec<T>>>, CommError> {
+        let own = serde_json::to_vec(own).expect("numbers, words, and lists of them are JSON");
+        let told = self.world.all_gather_bytes(&own).wait(self.deadline())?;
+        let read = || told.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
+        Ok((self.world.index() == 0).then(read))
     }
 
     /// When an operation that starts now has failed.

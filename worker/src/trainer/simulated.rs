@@ -94,12 +94,9 @@ impl Trainer {
     /// is real, and on other ranks.
     pub(super) fn play_step(&self, notes: &Notes) -> Result<Option<SimulatedStep>, RankError> {
         let Some(network) = &self.network else { return Ok(None) };
-        let (world, deadline) = (&self.groups.world, self.groups.deadline());
-        let own = serde_json::to_vec(notes).expect("notes are numbers and words");
-        let gathered = world.all_gather_bytes(&own).wait(deadline)?;
-        let Some(player) = &network.player else { return Ok(None) };
+        let told = self.groups.at_first(notes)?;
+        let Some((player, ranks)) = network.player.as_ref().zip(told) else { return Ok(None) };
         let unplayed = |reason: String| RankError::Unplayed { step: self.n_updates, reason };
-        let ranks: Result<Vec<Notes>, _> = gathered.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
         let measured = network.measured(&ranks.map_err(|error| unplayed(error.to_string()))?);
         let run = player.play_measured(Some(&measured)).map_err(|error| unplayed(error.to_string()))?;
         Ok(Some(simulated(player.report(&run))))

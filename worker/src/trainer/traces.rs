@@ -18,13 +18,7 @@ impl Trainer {
     /// Gathers the spans of the step that has ended; rank 0 writes them. Every rank calls it. A trace that cannot be
     /// written stops nobody, and is warned of.
     pub(super) fn write_trace(&self, spans: Vec<Span>) -> Result<(), RankError> {
-        let (world, deadline) = (&self.groups.world, self.groups.deadline());
-        let own = serde_json::to_vec(&spans).expect("spans are numbers and words");
-        let gathered = world.all_gather_bytes(&own).wait(deadline)?;
-        if world.index() > 0 {
-            return Ok(());
-        }
-        let ranks: Result<Vec<Vec<Span>>, _> = gathered.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
+        let Some(ranks) = self.groups.at_first(&spans)? else { return Ok(()) };
         let path = self.checkpoints.folder.with_file_name("traces").join(format!("step-{:08}.json", self.n_updates));
         if let Err(error) = ranks.map_err(io::Error::from).and_then(|ranks| write(&path, &ranks)) {
             tracing::warn!("the trace of step {} is not in {}: {error}", self.n_updates, path.display());
